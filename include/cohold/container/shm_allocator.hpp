@@ -58,10 +58,8 @@ class shm_allocator {
     /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*:
     /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
-        std::error_code ec;
-        T* const memory = allocated(count, ec);
-        detail::raise_if(ec);
-        return memory;
+        T* const memory = at_hand(count);
+        return memory != nullptr ? memory : allocated_or_throw(count);
     }
 
     /// nullptr on failure.
@@ -144,15 +142,25 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
+        T* const memory = at_hand(count);
+        return memory != nullptr ? memory
+                                 : static_cast<T*>(detail::allocate_objects(
+                                       segment_.get(), count, sizeof(T), alignof(T), ec));
+    }
+
+    [[gnu::cold, gnu::noinline]] T* allocated_or_throw(size_type count) {
+        std::error_code ec;
+        T* const memory = allocated(count, ec);
+        detail::raise_if(ec);
+        return memory;
+    }
+
+    [[gnu::always_inline]] T* at_hand(size_type count) noexcept {
         if (alignof(T) <= 16 && count <= detail::largest_slab_block / sizeof(T) &&
             segment_ != nullptr) [[likely]] {
-            if (void* const block = detail::allocate_at_hand(*segment_, count * sizeof(T));
-                block != nullptr) [[likely]] {
-                return static_cast<T*>(block);
-            }
+            return static_cast<T*>(detail::allocate_at_hand(*segment_, count * sizeof(T)));
         }
-        return static_cast<T*>(
-            detail::allocate_objects(segment_.get(), count, sizeof(T), alignof(T), ec));
+        return nullptr;
     }
 
     offset_ptr<detail::segment_header> segment_;

@@ -128,14 +128,14 @@ void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignm
 
 // Allocates memory for `count` objects; the header is that of the allocator's segment, or nullptr.
 // Further errors: errc::no_segment and invalid_size.
-void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
-                       std::size_t alignment, std::error_code& ec) noexcept;
+[[gnu::cold]] void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
+                                     std::size_t alignment, std::error_code& ec) noexcept;
 
 // Frees memory of the segment, at the end of the open section if there is one. The memory stays
 // allocated if this process cannot become a participant. It also stays allocated in a forked child
 // that has not used the segment, because the child frees its copy of an object that belongs to its
 // parent.
-void deallocate(segment_header& header, void* pointer) noexcept;
+[[gnu::cold]] void deallocate(segment_header& header, void* pointer) noexcept;
 
 } // namespace detail
 

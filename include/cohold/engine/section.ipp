@@ -70,7 +70,7 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     return change.allocate(bytes, alignment, ec);
 }
 
-COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
+[[gnu::noinline]] COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;
     }
@@ -91,8 +91,9 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     }
 }
 
-COHOLD_INLINE void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
-                                     std::size_t alignment, std::error_code& ec) noexcept {
+[[gnu::noinline]] COHOLD_INLINE void* allocate_objects(segment_header* header, std::size_t count,
+                                                       std::size_t size, std::size_t alignment,
+                                                       std::error_code& ec) noexcept {
     const error_context context("allocate", "", "");
     if (header == nullptr) {
         fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, size);

@@ -16,8 +16,8 @@ namespace detail {
 // used next.
 //
 // Blocks are taken from one word of bits at a time, the lowest first. If the block that was taken
-// last is freed first, it is noted, and is the next to be taken: then allocation does not wait for
-// the bit that was written just before.
+// last is freed first, it is the next to be taken, and both values of its word are noted: then
+// neither taking nor freeing it has to wait for the store before, or to look for its slab.
 class slab_cache {
   public:
     // A free block of this thread's that is about to be taken.
@@ -46,20 +46,18 @@ class slab_cache {
         }
         const std::uint32_t which = slab_table.of_size[(bytes + 15) / 16];
         hand& at = hands_[which];
-        const std::uint64_t all = get_word(*at.word);
-        if (char* const freed = at.freed; freed != nullptr) {
-            at.freed = nullptr;
-            put_word(*at.word, all & ~(std::uint64_t{1} << at.freed_bit)); // this allocates
-            return freed;
+        if (recent_.key == &at) {
+            return take_again();
         }
+        const std::uint64_t all = get_word(*at.word);
         const std::uint64_t free = all & at.valid;
         if (free == 0) [[unlikely]] {
             return nullptr;
         }
         char* const block =
-            at.first +
-            std::uint64_t{static_cast<unsigned>(std::countr_zero(free))} * slab_table.size[which];
+            at.first + std::uint64_t{static_cast<unsigned>(std::countr_zero(free))} * at.size;
         at.last = block;
+        recent_.key = nullptr;
         put_word(*at.word, all ^ (free & (std::uint64_t{0} - free))); // this allocates
         return block;
     }
@@ -73,6 +71,11 @@ class slab_cache {
 
     // Frees a block of this thread's slabs. False if it may be something else.
     [[nodiscard, gnu::always_inline]] bool give(void* block) noexcept {
+        if (block == recent_.key) {
+            recent_.key = recent_.from;
+            put_word<__ATOMIC_RELEASE>(*recent_.word, recent_.free); // this frees
+            return true;
+        }
         const std::uint64_t offset = offset_of(block);
         if (offset >= known_bytes_) [[unlikely]] {
             return false;
@@ -98,13 +101,14 @@ class slab_cache {
             }
         }
         if (at.last == block) {
+            recent_ = {&at,          &at,   &found->own(word), static_cast<char*>(block),
+                       before | bit, before};
             put_word<__ATOMIC_RELEASE>(found->own(word), before | bit); // this frees
-            at.freed = static_cast<char*>(block);
-            at.freed_bit = index % 64;
             return true;
         }
         const std::uint32_t place = get_word(found->place);
         mark(at, place);
+        recent_.key = nullptr;
         put_word<__ATOMIC_RELEASE>(found->own(word), before | bit); // this frees
         // From here on the slab may belong to somebody else.
         if ((before | bit) == ~std::uint64_t{0}) [[unlikely]] {
@@ -133,12 +137,22 @@ class slab_cache {
         char* first;         // the block of its bit 0
         std::uint64_t valid; // the bits of it that are blocks
         char* last;          // the block of it that was taken last, or nullptr
-        char* freed;         // the same if it is free again, or nullptr
         std::uint8_t* marks; // for each node: may its slab have free blocks?
-        std::uint32_t freed_bit;
+        std::uint32_t size;  // of a block
         std::uint32_t index; // of the word in its slab
         std::uint32_t node;  // of the slab at hand, which is active; 0: none
         std::uint32_t mask;  // room for nodes, less 1
+    };
+
+    // The block that was freed directly after it had been taken, as long as nothing else is done
+    // with its word of bits.
+    struct recent {
+        const void* key; // the block, if it is taken; its hand, if it is free; nullptr: none
+        const hand* from;
+        std::uint64_t* word;
+        char* block;
+        std::uint64_t free;  // the word while the block is free ...
+        std::uint64_t taken; // ... and while it is taken
     };
 
     // A slab that this thread owns.
@@ -179,6 +193,12 @@ class slab_cache {
     static void mark(hand& at, std::uint32_t which) noexcept { at.marks[which & at.mask] = 1; }
 
     static void unmark(hand& at, std::uint32_t which) noexcept { at.marks[which & at.mask] = 0; }
+
+    [[nodiscard, gnu::always_inline]] void* take_again() noexcept {
+        recent_.key = recent_.block;
+        put_word(*recent_.word, recent_.taken); // this allocates
+        return recent_.block;
+    }
 
     // The first marked node from that one on, round; mask + 1 if there is none.
     [[nodiscard]] static std::uint32_t next_marked(const hand& at, std::uint32_t from) noexcept;
@@ -231,6 +251,7 @@ class slab_cache {
 
     static void free_remotely(slab& from, std::uint64_t offset, void* block) noexcept;
 
+    recent recent_{};
     char* base_ = nullptr;
     owner_word me_ = nobody;
     std::uint64_t known_bytes_ = 0;   // of the segment, whose part of the map is known here

@@ -14,11 +14,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 COHOLD_INLINE slab_cache::slab_cache() noexcept {
-    for (hand& each : hands_) {
-        each = {};
-        use_none(each);
-        each.marks = no_marks_;
-    }
+    forget();
 }
 
 COHOLD_INLINE slab_cache::~slab_cache() {
@@ -40,9 +36,11 @@ COHOLD_INLINE void slab_cache::forget() noexcept {
         }
         holdings_[i] = {};
         hands_[i] = {};
-        use_none(hands_[i]);
+        hands_[i].size = slab_table.size[i];
         hands_[i].marks = no_marks_;
+        use_none(hands_[i]);
     }
+    recent_ = {};
     known_bytes_ = 0;
 }
 
@@ -117,7 +115,7 @@ COHOLD_INLINE std::uint32_t slab_cache::node_of(const slab& owned, std::uint32_t
 
 COHOLD_INLINE void slab_cache::use_none(hand& at) noexcept {
     at.word = &none_;
-    at.first = at.last = at.freed = nullptr;
+    at.first = at.last = nullptr;
     at.valid = 0;
     at.index = at.node = 0;
 }
@@ -135,7 +133,7 @@ COHOLD_INLINE bool slab_cache::use_next_word(std::uint32_t which, std::uint32_t 
             continue;
         }
         at.node = from;
-        at.freed = at.last = nullptr;
+        at.last = nullptr;
         at.word = &own.at->own(word);
         at.index = word;
         at.first = own.begin + std::uint64_t{word} * 64 * slab_table.size[which];
@@ -323,6 +321,7 @@ COHOLD_INLINE bool slab_cache::use_orphan(std::uint32_t which) noexcept {
 [[gnu::noinline]] COHOLD_INLINE bool slab_cache::refill(std::uint32_t which) noexcept {
     hand& at = hands_[which];
     holdings& own = holdings_[which];
+    recent_.key = nullptr;
     if (const std::uint32_t held = at.node; held != 0) {
         if (use_next_word(which, held) ||
             (collect(own.nodes[held]) && use_next_word(which, held))) {
@@ -373,8 +372,8 @@ COHOLD_INLINE slab_cache::offer slab_cache::look(std::uint64_t bytes,
         ++which; // the last one is a multiple of all of them
     }
     hand& at = hands_[which];
-    if (at.freed != nullptr) {
-        return {at.freed, which};
+    if (recent_.key == &at) {
+        return {recent_.block, which};
     }
     if ((get_word(*at.word) & at.valid) == 0 && !refill(which)) {
         ++holdings_[which].demand;
@@ -386,14 +385,14 @@ COHOLD_INLINE slab_cache::offer slab_cache::look(std::uint64_t bytes,
 
 COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
     hand& at = hands_[found.which];
-    const std::uint64_t all = get_word(*at.word);
-    if (at.freed != nullptr) {
-        at.freed = nullptr;
-        put_word(*at.word, all & ~(std::uint64_t{1} << at.freed_bit));
+    if (recent_.key == &at) {
+        static_cast<void>(take_again());
         return;
     }
+    const std::uint64_t all = get_word(*at.word);
     const std::uint64_t free = all & at.valid;
     at.last = found.block;
+    recent_.key = nullptr;
     put_word(*at.word, all ^ (free & (std::uint64_t{0} - free)));
 }
 
@@ -495,6 +494,7 @@ COHOLD_INLINE bool slab_cache::give_remotely(segment_header& header, void* block
     if (at.last == block) {
         at.last = nullptr;
     }
+    recent_.key = nullptr;
     mark(at, place);
     put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset)); // this frees
     after_give(*found, which, place);
@@ -519,6 +519,7 @@ COHOLD_INLINE bool slab_cache::give_recorded(std::uint64_t offset, std::atomic<s
         return false;
     }
     std::uint64_t& word = found->own(found->word_of(offset));
+    recent_.key = nullptr;
     mark(at, held);
     // Done twice it is the same, because nobody gets the block as long as the record is there.
     put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset));
