@@ -27,9 +27,14 @@ struct stock {
     cohold::shm_guarded<int> visits{0};    // of others
     cohold::offset_ptr<char> others[most]; // blocks of the maker
     cohold::offset_ptr<char> mine[most];   // blocks of the victim
+    cohold::shm_shared_ptr<int> shared[asked + 8];
 
     std::string tell() {
-        return std::to_string(*number.lock()) + "," + std::to_string(*visits.lock());
+        std::string told = std::to_string(*number.lock()) + "," + std::to_string(*visits.lock());
+        for (const auto& each : shared) {
+            told += each == nullptr ? "-" : "+";
+        }
+        return told;
     }
 };
 
@@ -209,7 +214,7 @@ void crash::declare(registry& all) {
                auto memory = where.allocator<char>();
                for (std::size_t size = 65536; size >= 3000; size /= 2) {
                    while (inner::heap::change(inner::heap::of(crash::header_of(where)),
-                                                   crash::attached(where)) &&
+                                              crash::attached(where)) &&
                           inner::heap::of(crash::header_of(where)).has_room(size)) {
                        static_cast<void>(memory.allocate(size));
                    }
@@ -337,6 +342,19 @@ void crash::declare(registry& all) {
             }
         }
     }
+
+    // Their memory is freed in a change of the heap.
+    all.add<stock>("shm_shared_ptr::reset", "in a slab, others come and go", make,
+                   [](stock& it) { it.shared[asked + 4].reset(); })
+        .prepare([](stock& it, const segment& where) {
+            for (auto& each : it.shared) {
+                each = cohold::make_shm_shared<int>(where, 5);
+            }
+        })
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once()
+        .large();
 
     // The victim leaves.
     all.add<stock>("segment::~segment", "with slabs", made_with(90),

@@ -82,23 +82,27 @@ class heap {
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
         // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
-        // program with a message. Not for the blocks of slabs.
-        void deallocate(void* pointer) noexcept {
-            if (pointer != nullptr) {
-                heap_.deallocate(pointer, 0);
-            }
-        }
+        // program with a message. A block of a slab becomes free in its third bitmap.
+        void deallocate(void* pointer) noexcept;
 
         // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
+            slab* const around = heap_.slab_around(heap_.offset_of(payload));
+            return around != nullptr ? around->has_used(heap_.offset_of(payload))
+                                     : owns_alone(payload);
+        }
+
+        // The same for a block that is in no slab.
+        [[nodiscard]] bool owns_alone(const void* payload) const noexcept {
             return heap_.is_in_use(heap_.place_of(payload)) &&
                    (heap_.at(heap_.place_of(payload)).word &
                     (heap_block::slab_bit | heap_block::own_bit)) == 0;
         }
 
-        // Is it such a block, and is it also counted by used(), as far as can be told?
+        // Is it a block in use, and is it also counted by used(), as far as can be told?
         [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
-            return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
+            return owns(payload) && (!owns_alone(payload) ||
+                                     heap_.at(heap_.place_of(payload)).size() <= heap_.used_);
         }
 
         // ---- slabs. Each of these is a change of its own: nothing else may have been changed in

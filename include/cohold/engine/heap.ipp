@@ -704,6 +704,22 @@ COHOLD_INLINE bool heap::take_back(slab& returned, std::uint64_t id) noexcept {
     return count;
 }
 
+COHOLD_INLINE void heap::change::deallocate(void* pointer) noexcept {
+    if (pointer == nullptr) {
+        return;
+    }
+    const std::uint64_t offset = heap_.offset_of(pointer);
+    slab* const around = heap_.slab_around(offset);
+    if (around == nullptr) {
+        heap_.deallocate(pointer, 0);
+    } else if (around->has_used(offset)) {
+        std::uint64_t& word = around->promised(around->word_of(offset));
+        heap_.set(word, word | around->bit_of(offset));
+    } else if (config::heap_checks) {
+        refuse(pointer, offset);
+    }
+}
+
 COHOLD_INLINE void heap::change::abandon_slabs(std::uint64_t& list) noexcept {
     slab_directory* const all = heap_.slabs();
     std::uint64_t most = bounded_size(heap_.header()) >> slab_unit_shift;

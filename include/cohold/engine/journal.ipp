@@ -293,24 +293,15 @@ COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t
     if (own_ != nullptr && own_->give_recorded(where, log_.top, below)) {
         return true;
     }
-    heap& all = heap::of(header_);
-    heap::change change(all, me_);
+    heap::change change(heap::of(header_), me_);
     if (!change) {
         return false;
     }
     // In this process's own journal, a block that is freed twice is an error of the user, which
     // is reported with heap_checks.
     const bool checked = config::heap_checks && own_ != nullptr;
-    if (slab* const around = all.slab_around(where); around != nullptr) {
-        if (checked && !around->has_used(where)) {
-            heap::refuse(base() + where, where);
-        }
-        if (around->has(where)) {
-            std::uint64_t& word = around->promised(around->word_of(where));
-            change.set(word, word | around->bit_of(where));
-        }
-    } else if (char* const block = at(where);
-               block != nullptr && (checked || change.owns_counted(block))) {
+    if (char* const block = at(where);
+        block != nullptr && (checked || change.owns_counted(block))) {
         change.deallocate(block);
     }
     change.set(log_.top, below);

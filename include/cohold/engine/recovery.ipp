@@ -46,14 +46,14 @@ COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) 
 
 COHOLD_INLINE bool is_journal(segment_header& header, heap::change& change,
                               const journal* log) noexcept {
-    return reserve_journals::of(header).has_taken(log) || change.owns(log);
+    return reserve_journals::of(header).has_taken(log) || change.owns_alone(log);
 }
 
 COHOLD_INLINE void free_journal(segment_header& header, heap::change& change,
                                 journal* log) noexcept {
     if (journal_at(header, log->chunk) != nullptr) {
         void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
-        if (change.owns(chunk)) {
+        if (change.owns_alone(chunk)) {
             change.recount(chunk);
             change.deallocate(chunk);
         }

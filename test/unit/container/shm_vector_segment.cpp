@@ -374,8 +374,10 @@ TEST_CASE("a full segment gets back everything that is freed in it") {
     auto& rows = here->construct<rows_type>("rows");
     rows.reserve(count);
     const std::size_t without = here->used();
+    std::size_t bytes_of_100 = 0; // a few blocks may be larger than others
     for (std::size_t i = 0; i < count; ++i) {
         rows.emplace_back(1U, static_cast<std::int32_t>(i));
+        bytes_of_100 = i < 100 ? here->used() - without : bytes_of_100;
     }
     const std::size_t bytes = here->used() - without;
 
@@ -393,7 +395,7 @@ TEST_CASE("a full segment gets back everything that is freed in it") {
     }
     SUBCASE("by erase") {
         rows.erase(rows.begin() + 100, rows.end());
-        CHECK(here->used() == full - bytes / count * (count - 100));
+        CHECK(here->used() == full - (bytes - bytes_of_100));
         CHECK(rows[99][0] == 99);
     }
     SUBCASE("by assignment") {
