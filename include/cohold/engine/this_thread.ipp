@@ -154,7 +154,7 @@ COHOLD_INLINE thread_transaction* find_late_transaction(const local_identity& id
         found = make_transaction(header, ec);
     }
     if (found != nullptr) {
-        this_cache.place_of(&header) = {&header, &identity.epoch, epoch, found};
+        this_cache.latest = this_cache.place_of(&header) = {&header, &identity.epoch, epoch, found};
     }
     return found;
 }

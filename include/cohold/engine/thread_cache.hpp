@@ -45,18 +45,25 @@ inline constexpr open_sections unknown_sections{{.more = true}, nullptr};
 // The data that one copy of this code has about one thread. A program has one copy, and each
 // plug-in with private symbols has its own.
 struct thread_cache {
-    // The transaction that was found last, by a hash of the segment's address.
+    // Where a transaction was found.
     struct place {
         segment_header* header = nullptr;
         const std::atomic<std::uint64_t>* epoch_here = nullptr;
         std::uint64_t epoch = 0;
         transaction* found = nullptr;
+
+        [[nodiscard]] bool is_of(const segment_header* segment) const noexcept {
+            return header == segment && epoch_here->load(std::memory_order_relaxed) == epoch;
+        }
     };
 
     // The sections of the transaction that was opened last, for the fast paths. If that section has
     // ended, no other section is open in any segment. The other open ones follow by next_open.
     const open_sections* last = &unknown_sections;
 
+    // Of the transaction that was asked for last, and of those of other segments, by a hash of the
+    // segment's address.
+    place latest;
     static constexpr std::size_t place_count = 8;
     place places[place_count];
 
@@ -112,18 +119,21 @@ struct thread_core {
 
 // ---- open sections
 
+// The same as known_transaction, in a segment that is not the one that was used last.
+[[nodiscard]] transaction* known_elsewhere(const segment_header* header) noexcept;
+
 // The transaction of this thread in a segment that it has used recently; otherwise nullptr. Only
 // compares the address and reads nothing there, so any address is allowed.
-[[nodiscard]] inline transaction* known_transaction(const segment_header* header) noexcept {
-    const thread_cache::place& place = this_cache.place_of(header);
-    if (place.header == header &&
-        place.epoch_here->load(std::memory_order_relaxed) == place.epoch) {
-        if (place.found == nullptr) {
+[[nodiscard, gnu::always_inline]] inline transaction*
+known_transaction(const segment_header* header) noexcept {
+    const thread_cache::place& latest = this_cache.latest;
+    if (latest.is_of(header)) [[likely]] {
+        if (latest.found == nullptr) {
             __builtin_unreachable(); // so that the caller need not check
         }
-        return place.found;
+        return latest.found;
     }
-    return nullptr;
+    return known_elsewhere(header);
 }
 
 // Does the thread have a section open, in any segment?

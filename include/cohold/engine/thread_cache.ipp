@@ -129,8 +129,10 @@ COHOLD_INLINE void end_transaction(thread_transaction& its, thread_core& core) n
         loop.yield();
     }
     core.for_each_copy([&its](thread_cache& each) noexcept {
-        if (thread_cache::place& place = each.place_of(&its.header()); place.found == &its) {
-            place = {};
+        for (thread_cache::place* const place : {&each.latest, &each.place_of(&its.header())}) {
+            if (place->found == &its) {
+                *place = {};
+            }
         }
     });
     unlist_open(its);
@@ -161,6 +163,7 @@ COHOLD_INLINE void end_cache(thread_cache& mine, bool thread_ends) noexcept {
     core->remove(mine);
     mine.core = nullptr;
     mine.last = &no_sections;
+    mine.latest = {};
     for (thread_cache::place& each : mine.places) {
         each = {};
     }
@@ -168,6 +171,16 @@ COHOLD_INLINE void end_cache(thread_cache& mine, bool thread_ends) noexcept {
         cleanup_chain().remove(core->entry);
         delete core;
     }
+}
+
+[[gnu::noinline]] COHOLD_INLINE transaction*
+known_elsewhere(const segment_header* header) noexcept {
+    const thread_cache::place& place = this_cache.place_of(header);
+    if (!place.is_of(header)) {
+        return nullptr;
+    }
+    this_cache.latest = place;
+    return place.found;
 }
 
 COHOLD_INLINE void condemn_sections(void* of) noexcept {
