@@ -218,6 +218,9 @@ COHOLD_INLINE std::uint32_t slab_cache::wanted_units(std::uint32_t which) const 
     }
     most = most < 65536 ? most : 65536;
     std::uint64_t bytes = slab_unit << (own.slabs < 4 ? own.slabs : 4);
+    // In a large segment the first one is larger, too: a small one would soon be full.
+    const std::uint64_t first = whole / 8192 / slab_unit * slab_unit;
+    bytes = bytes < first ? first : bytes;
     const std::uint64_t least = (size * 8 + slab_unit - 1) / slab_unit * slab_unit;
     bytes = bytes < least ? least : bytes;
     bytes = bytes < most ? bytes : most / slab_unit * slab_unit;
