@@ -260,11 +260,17 @@ void add(tables& to, const std::vector<int>& cpus) {
 int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
     const std::vector<int> cpus = bench::two_cpus();
-    tables all{{contest("64 B, allocate and free"), contest("512 B, allocate and free"),
-                contest("64 B, 100 at a time"),
-                contest("16 to 1024 B, 1e5 live, free and allocate")},
-               {contest("64 B, allocate and free, both at once"),
-                contest("64 B, one allocates and the other frees")}};
+    const bool has_mimalloc = mimalloc_heap().is_there();
+    const auto at_most = [&](double limit) {
+        return has_mimalloc ? std::vector<bench::goal>{{bench::bound::at_most, limit, {"mimalloc"}}}
+                            : std::vector<bench::goal>{};
+    };
+    tables all{{contest("64 B, allocate and free", at_most(0.95)),
+                contest("512 B, allocate and free", at_most(0.95)),
+                contest("64 B, 100 at a time", at_most(1.1)),
+                contest("16 to 1024 B, 1e5 live, free and allocate", at_most(1.1))},
+               {contest("64 B, allocate and free, both at once", at_most(1.0)),
+                contest("64 B, one allocates and the other frees", at_most(0.9))}};
     add<cohold_heap>(all, cpus);
     add<boost_heap>(all, cpus);
     add<malloc_heap>(all, cpus);
