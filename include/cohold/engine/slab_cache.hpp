@@ -87,7 +87,7 @@ class slab_cache {
         }
         auto* const found = reinterpret_cast<slab*>(base_ + entry * 64);
         if (get_word(found->owner) != me_) [[unlikely]] {
-            return false;
+            return give_to_another(offset, block);
         }
         const std::uint32_t index = found->index_of(offset);
         const std::uint32_t word = index / 64 % most_slab_words;
@@ -248,6 +248,9 @@ class slab_cache {
 
     // Learns which parts of the map there are.
     [[gnu::cold]] void learn_map() noexcept;
+
+    // Frees a block of another thread's slab. False if it may be something else.
+    [[nodiscard]] bool give_to_another(std::uint64_t offset, void* block) noexcept;
 
     static void free_remotely(slab& from, std::uint64_t offset, void* block) noexcept;
 

@@ -458,6 +458,16 @@ COHOLD_INLINE void slab_cache::free_remotely(slab& from, std::uint64_t offset,
                       from.bit_of(offset), __ATOMIC_RELEASE);
 }
 
+[[gnu::noinline]] COHOLD_INLINE bool slab_cache::give_to_another(std::uint64_t offset,
+                                                                 void* block) noexcept {
+    slab* const found = all().slab_around(offset);
+    if (found == nullptr || get_word(found->owner) == me_) {
+        return false;
+    }
+    free_remotely(*found, offset, block);
+    return true;
+}
+
 COHOLD_INLINE bool slab_cache::give_remotely(segment_header& header, void* block) noexcept {
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(block) -
                                                    reinterpret_cast<std::uintptr_t>(&header));
