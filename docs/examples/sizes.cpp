@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
+#include <cstdio>
+
 #include <cohold/cohold.hpp>
 
 #include "check.hpp"
@@ -28,6 +30,22 @@ int main() {
         small.grow(small.capacity() + 1, ec);
         check(ec == cohold::errc::reserve_exceeded);
         // #endregion growth
+    }
+    {
+        // #region statistics
+        const auto small = segment::open("example-sizes");
+        auto memory = small.allocator<char>();
+        for (int i = 0; i < 100; ++i) {
+            (void)memory.allocate(60); // comes from the slabs of 64 bytes
+        }
+        for (const cohold::heap_class& each : small.statistics().classes) {
+            if (each.slabs != 0) {
+                std::printf("%zu bytes: %zu slabs, %zu of %zu blocks in use\n", each.block_bytes,
+                            each.slabs, each.used, each.blocks);
+                check(each.block_bytes == 64 && each.used <= each.blocks);
+            }
+        }
+        // #endregion statistics
     }
     {
         // #region replace

@@ -79,6 +79,7 @@
 #include <cohold/container/shm_unique_ptr.hpp>
 #include <cohold/container/shm_vector.hpp>
 
+#include <cohold/handle/heap_statistics.hpp>
 #include <cohold/handle/listing.hpp>
 #include <cohold/handle/mapping.hpp>
 #include <cohold/handle/memory_object.hpp>

@@ -167,6 +167,17 @@ class heap {
     // linear in the number of slabs. While others allocate, approximate.
     [[nodiscard, gnu::cold]] std::uint64_t used() noexcept;
 
+    // What there is of one class of slabs.
+    struct slab_sum {
+        std::uint64_t slabs = 0;
+        std::uint64_t orphans = 0; // of these
+        std::uint64_t blocks = 0;
+        std::uint64_t used = 0; // of these
+    };
+
+    // Adds up the slabs, by class. *Complexity*: as used().
+    [[gnu::cold]] void sum_up(slab_sum (&by_class)[slab_classes]) noexcept;
+
     // The bytes of blocks that are in no slab, and of the slabs' runs.
     [[nodiscard]] std::uint64_t taken() noexcept;
 

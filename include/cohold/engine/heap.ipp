@@ -491,6 +491,16 @@ COHOLD_INLINE std::uint64_t heap::used() noexcept {
     return sum;
 }
 
+COHOLD_INLINE void heap::sum_up(slab_sum (&by_class)[slab_classes]) noexcept {
+    each_slab([&by_class](slab& each) noexcept {
+        slab_sum& sum = by_class[each.which % slab_classes];
+        ++sum.slabs;
+        sum.orphans += get_word(each.owner) == nobody ? 1U : 0U;
+        sum.blocks += each.count;
+        sum.used += each.count_used();
+    });
+}
+
 COHOLD_INLINE std::uint64_t heap::taken() noexcept {
     slab_directory* const all = slabs();
     return get_word(used_) + (all == nullptr ? 0 : get_word(all->bytes));
@@ -708,15 +718,15 @@ COHOLD_INLINE void heap::change::deallocate(void* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
-    const std::uint64_t offset = heap_.offset_of(pointer);
-    slab* const around = heap_.slab_around(offset);
+    const std::uint64_t where = heap_.offset_of(pointer);
+    slab* const around = heap_.slab_around(where);
     if (around == nullptr) {
         heap_.deallocate(pointer, 0);
-    } else if (around->has_used(offset)) {
-        std::uint64_t& word = around->promised(around->word_of(offset));
-        heap_.set(word, word | around->bit_of(offset));
+    } else if (around->has_used(where)) {
+        std::uint64_t& word = around->promised(around->word_of(where));
+        heap_.set(word, word | around->bit_of(where));
     } else if (config::heap_checks) {
-        refuse(pointer, offset);
+        refuse(pointer, where);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/handle/detail/segment_memory.hpp>
+#include <cohold/handle/heap_statistics.hpp>
 #include <cohold/handle/listing.hpp>
 #include <cohold/handle/mapping.hpp>
 #include <cohold/handle/segment_options.hpp>
@@ -204,11 +205,17 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
     }
 
-    /// Bytes allocated on the heap, for objects, their names and their elements. A block is 16
-    /// bytes larger than needed where these would be too small for a block of their own, so the
-    /// same objects need not always take the same number of bytes.
+    /// Bytes allocated on the heap, for objects, their names and their elements. A block may be
+    /// larger than needed, by 16 bytes or up to the next size that slabs have, so the same objects
+    /// need not always take the same number of bytes. *Complexity*: linear in the number of slabs.
     [[nodiscard]] std::size_t used() const noexcept {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
+    }
+
+    /// The same by sizes of blocks. All zero for an empty handle. *Complexity*: linear in the
+    /// number of slabs. *Thread and process safety*: takes no lock, and does not change anything.
+    [[nodiscard]] heap_statistics statistics() const noexcept {
+        return *this ? detail::statistics_of(base_.memory().heap_here()) : heap_statistics();
     }
 
     /// Does the name stay until it is removed, or go with the last process?
