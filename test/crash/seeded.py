@@ -150,7 +150,8 @@ BUGS = [
      "heap", "all of its own, others take back"),
     ("a_collected_block_is_free_nowhere_for_a_moment",
      "            put_word(own.own(i), get_word(own.own(i)) | freed);\n"
-     "            __atomic_fetch_and(static_cast<aligned_word*>(&own.remote(i)), ~freed, __ATOMIC_ACQ_REL);\n",
+     "            __atomic_fetch_and(static_cast<aligned_word*>(&own.remote(i)), ~freed,\n"
+     "                               __ATOMIC_ACQ_REL);\n",
      "            __atomic_fetch_and(static_cast<aligned_word*>(&own.remote(i)), ~freed, __ATOMIC_ACQ_REL);\n"
      "            put_word(own.own(i), get_word(own.own(i)) | freed);\n",
      "heap", "emptied by others"),
@@ -159,7 +160,7 @@ BUGS = [
      "    slabs_.accept(found);\n",
      "    slabs_.accept(found);\n"
      "    append(into, {distance_to(found.block), journal_record::word_of(journal_kind::made, 0)});\n",
-     "heap", "slabs: allocates, others"),
+     "heap", "slabs: frees what it allocates"),
     ("the_record_of_a_freed_block_goes_first",
      "    put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset));\n"
      "    std::atomic_signal_fence(std::memory_order_seq_cst);\n"
@@ -168,8 +169,9 @@ BUGS = [
      "    put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset));\n",
      "heap", "slabs: frees its own"),
     ("slabs_of_the_dead_stay_in_the_list_of_a_journal_that_is_gone",
-     "        change.abandon_slabs(log->slabs);\n",
-     "",
+     "        change.abandon_slabs(log->slabs);\n"
+     "        change.set(slot.journals, log->next);\n",
+     "        change.set(slot.journals, log->next);\n",
      "heap", "its own, others free"),
     ("element_published_before_its_bytes",
      "            copy_to_slot<slot_bytes>(place.bytes(shape), made.bytes);\n"
