@@ -366,7 +366,8 @@ COHOLD_INLINE void heap_reader::add_slab(std::uint64_t begin, std::uint64_t byte
     const std::uint64_t place = map_entry(begin >> slab_unit_shift) * 64;
     slab found{};
     if (place == 0 || !segment_.read(&found, 64, place) || found.begin != begin ||
-        !found.is_sane(place, segment_.size()) || (bytes + at::overhead) / slab_unit != found.units) {
+        !found.is_sane(place, segment_.size()) ||
+        (bytes + at::overhead) / slab_unit != found.units) {
         wrong("a slab's descriptor is damaged", begin, place);
         return;
     }
