@@ -91,7 +91,7 @@ configuration() {
 }
 
 format() {
-    find include test docs -name '*.[hic]pp' -not -path '*/build*' -print0 |
+    find include test docs tools -name '*.[hic]pp' -not -path '*/build*' -print0 |
         xargs -0 clang-format-19 --dry-run --Werror
 }
 
@@ -179,6 +179,7 @@ need_build_tools
 need_boost
 need doctest-dev compiles '#include <doctest/doctest.h>' g++ -c
 need python3 python3 --version
+need gdb gdb --version
 install_missing
 step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++ -Dbuildtype=plain \

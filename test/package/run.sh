@@ -68,6 +68,17 @@ no_stray_files() {
         cmake/cohold/coholdConfigVersion.cmake pkgconfig/cohold.pc | diff - found
 }
 
+# The tool works, and what belongs to it is where it is looked for.
+installed_tools() {
+    meson setup tooling "$root" --prefix="$temporary/third" -Dtests=disabled -Dexamples=disabled \
+        -Dtools=true &&
+        meson install -C tooling &&
+        third/bin/cohold_inspect --version | grep -qF "cohold_inspect $version," &&
+        find third/bin third/share -type f ! -name '*.cmake' ! -name '*.pc' | sort >found &&
+        printf 'third/%s\n' bin/cohold_inspect share/bash-completion/completions/cohold_inspect \
+            share/gdb/python/gdb/printer/cohold.py share/man/man1/cohold_inspect.1 | diff - found
+}
+
 by_pkg_config() {
     # shellcheck disable=SC2046 # flags are words
     [ "$(pkg-config --modversion cohold)" = "$version" ] &&
@@ -176,6 +187,7 @@ PKG_CONFIG_PATH=$temporary/prefix/share/pkgconfig
 export PKG_CONFIG_PATH
 check "the installed headers are those of include/" same_headers
 check "nothing else is installed" no_stray_files
+check "meson install of the tools" installed_tools
 check "pkg-config" by_pkg_config
 check "pkg-config refuses a newer version" pkg_config_refuses
 check "CMake, find_package" by_cmake with-find-package -DCMAKE_PREFIX_PATH="$temporary/prefix"

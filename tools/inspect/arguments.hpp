@@ -1,8 +1,8 @@
 // The command line of cohold_inspect.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_EXAMPLES_INSPECT_ARGUMENTS_HPP
-#define COHOLD_EXAMPLES_INSPECT_ARGUMENTS_HPP
+#ifndef COHOLD_TOOLS_INSPECT_ARGUMENTS_HPP
+#define COHOLD_TOOLS_INSPECT_ARGUMENTS_HPP
 
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +21,7 @@ enum exit_status { good = 0, found_damage = 1, wrong_usage = 2 };
 constexpr const char* usage_text =
     R"(usage: cohold_inspect COMMAND [OPTION…]
 
+  doctor               what is stale, damaged, too small or wrongly permitted, and the remedy
   list                 the segments of cohold and their users (--all: all other objects, too)
   show NAME            its header, participants, objects, heap and journals
   watch [NAME] [SECONDS]   how they change, every second by default (--count N: N times)
@@ -31,13 +32,14 @@ constexpr const char* usage_text =
 where NAME is that of
   --posix              a POSIX object: the default
   --system-v           a System V segment, by its name or its key (0x and eight digits)
-  --file, --tmpfs      a file, by its path; for list, watch and remove, a directory
+  --file, --tmpfs      a file, by its path; for doctor, list, watch and remove, a
+                       directory
 
   --json               output for programs
-  --help
+  --help, --version
 
-exit status: 0 all is well; 1 something is damaged, or left to be recovered, or could not be
-repaired or removed; 2 wrong usage, or it could not be opened
+exit status: 0 all is well; 1 something is damaged, left to be recovered, to be mended, or could
+not be repaired or removed; 2 wrong usage, or it could not be opened
 )";
 
 enum class place { posix, system_v, file, tmpfs };
@@ -52,6 +54,7 @@ struct arguments {
     bool stale = false;
     bool dry_run = false;
     bool help = false;
+    bool version = false;
     unsigned count = 0; // 0: for ever
 
     [[nodiscard]] bool of_files() const { return where == place::file || where == place::tmpfs; }
@@ -62,11 +65,14 @@ inline int usage(const std::string& what) {
     return wrong_usage;
 }
 
+// Leaves `out` as it is if the text is no number.
 inline bool parse_number(std::string_view text, double& out) {
     const std::string copy(text);
     char* end = nullptr;
-    out = std::strtod(copy.c_str(), &end);
-    return !copy.empty() && *end == '\0' && out >= 0.001 && out <= 1e6;
+    const double found = std::strtod(copy.c_str(), &end);
+    const bool valid = !copy.empty() && *end == '\0' && found >= 0.001 && found <= 1e6;
+    out = valid ? found : out;
+    return valid;
 }
 
 inline bool parse_option(std::string_view text, arguments& out) {
@@ -93,6 +99,7 @@ inline bool parse_option(std::string_view text, arguments& out) {
                        : text == "--stale"                ? &out.stale
                        : text == "--dry-run"              ? &out.dry_run
                        : text == "--help" || text == "-h" ? &out.help
+                       : text == "--version"              ? &out.version
                                                           : nullptr;
     if (flag != nullptr) {
         *flag = true;

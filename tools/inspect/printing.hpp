@@ -1,8 +1,8 @@
 // How cohold_inspect writes: tables for people, JSON for programs; names of any bytes in either.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_EXAMPLES_INSPECT_PRINTING_HPP
-#define COHOLD_EXAMPLES_INSPECT_PRINTING_HPP
+#ifndef COHOLD_TOOLS_INSPECT_PRINTING_HPP
+#define COHOLD_TOOLS_INSPECT_PRINTING_HPP
 
 #include <cstdint>
 #include <cstdio>

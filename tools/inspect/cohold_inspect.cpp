@@ -11,10 +11,11 @@
 
 #include <sys/stat.h>
 
-#include "inspect/arguments.hpp"
-#include "inspect/change.hpp"
-#include "inspect/list.hpp"
-#include "inspect/show.hpp"
+#include "arguments.hpp"
+#include "change.hpp"
+#include "doctor.hpp"
+#include "list.hpp"
+#include "show.hpp"
 
 namespace {
 
@@ -25,6 +26,9 @@ int run(inspector::arguments& asked) {
     const std::size_t directories = asked.of_files() ? 1 : 0;
     if (asked.command == "list") {
         return words == directories ? inspector::list(asked) : usage("list [--file DIRECTORY]");
+    }
+    if (asked.command == "doctor") {
+        return words == directories ? inspector::doctor(asked) : usage("doctor [--file DIRECTORY]");
     }
     if (asked.command == "remove") {
         return asked.stale && words == directories
@@ -66,6 +70,11 @@ int main(int argc, char** argv) {
         }
         if (asked.help) {
             std::fputs(inspector::usage_text, stdout);
+            return inspector::good;
+        }
+        if (asked.version) {
+            std::printf("cohold_inspect %d.%d.%d, layout version %d\n", COHOLD_VERSION_MAJOR,
+                        COHOLD_VERSION_MINOR, COHOLD_VERSION_PATCH, COHOLD_LAYOUT_VERSION);
             return inspector::good;
         }
         if (asked.command.empty()) {

@@ -8,9 +8,12 @@ import os
 import pathlib
 import pty
 import random
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 OPTIONS = {"posix": [], "system_v": ["--system-v"], "file": ["--file"], "tmpfs": ["--tmpfs"]}
@@ -43,7 +46,7 @@ class Segment:
 def run(tool, *arguments, status=0, **more):
     done = subprocess.run([tool, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=100, **more)
-    assert done.returncode == status, (arguments, done)
+    assert status is None or done.returncode == status, (arguments, done)
     assert b"\x1b" not in done.stdout + done.stderr, (arguments, done)
     return done.stdout.decode()
 
@@ -150,6 +153,69 @@ def check_list(tool, worker, folder):
                                   timeout=100).stdout)
 
 
+def check_doctor(tool, worker, folder):
+    """All is well; then one trouble of each kind, each with a remedy."""
+    folder.mkdir()
+    def doctor(status):
+        found = json.loads(run(tool, "doctor", "--json", "--file", str(folder), status=status))
+        return {(each["kind"], each["where"]): each for each in found["troubles"]
+                if each["kind"] != "limit" and "as in Docker" not in each["what"]}
+    sound = Segment(tool, worker, "file", folder / "sound")
+    assert doctor(None) == {}
+    left = Segment(tool, worker, "file", folder / "it's left", "session")
+    used = Segment(tool, worker, "file", folder / "used")
+    user = used.start("wait")
+    user.kill()
+    user.wait()
+    cut = Segment(tool, worker, "file", folder / "cut")
+    data = pathlib.Path(cut.name).read_bytes()
+    pathlib.Path(cut.name).write_bytes(data[:20160] + bytes(16) + data[20176:])
+    other = Segment(tool, worker, "file", folder / "other")
+    data = bytearray(pathlib.Path(other.name).read_bytes())
+    data[100] ^= 1
+    pathlib.Path(other.name).write_bytes(data)
+    os.chmod(sound.name, 0o666)
+    folder.chmod(0o777)
+    found = doctor(1)
+    assert set(found) == {("stale", left.name), ("stale", used.name), ("damaged", cut.name),
+                          ("damaged", other.name), ("permission", sound.name),
+                          ("permission", str(folder))}, found
+    # The remedies work as they are printed.
+    for each in (found["stale", left.name], found["stale", used.name],
+                 found["permission", str(folder)]):
+        subprocess.run(["sh", "-c", each["remedy"].replace("cohold_inspect", f"'{tool}'", 1)],
+                       check=True, stdout=subprocess.DEVNULL, timeout=100)
+    assert {kind for kind, _ in doctor(1)} == {"damaged", "permission"}
+    for each in (cut, other):
+        os.unlink(each.name)
+    os.chmod(sound.name, 0o600)
+    assert doctor(None) == {}
+    shown = run(tool, "doctor", "--file", str(folder), status=None)
+    assert "nothing to mend" in shown or "as in Docker" in shown or "limit" in shown, shown
+    run(tool, "doctor", "--system-v", status=None)
+    run(tool, "doctor", status=None)
+    shutil.rmtree(folder)
+
+
+def check_terminal(segment):
+    """On a terminal, watch shows all of it until q is pressed, and leaves it as it was."""
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    process = subprocess.Popen([segment.tool, "watch", *OPTIONS[segment.mechanism], segment.name],
+                               stdin=theirs, stdout=theirs,
+                               env={**os.environ, "TERM": "xterm", "NO_COLOR": ""})
+    seen = b""
+    while b"PARTICIPANTS" not in seen:
+        seen += os.read(ours, 1000)
+    os.write(ours, b"q")
+    while b"\x1b[?1049l" not in seen:  # its output has to be read, or it waits
+        seen += os.read(ours, 1000)
+    assert process.wait(timeout=100) == 0
+    assert b"1 segment, " in seen and termios.tcgetattr(theirs) == before
+    os.close(theirs)
+    os.close(ours)
+
+
 def check_damage(tool, worker, folder):
     """Nothing in a segment harms the tool, and damage is left as it is."""
     segment = Segment(tool, worker, "file", folder / "damaged")
@@ -195,7 +261,7 @@ def check_colours(segment):
 
 
 def check_usage(tool):
-    for wrong in ([], ["nonsense"], ["show"], ["show", "a", "b"], ["remove"], ["list", "x"],
+    for wrong in ([], ["nonsense"], ["show"], ["show", "a", "b"], ["remove"], ["list", "x"], ["doctor", "x"],
                   ["show", "--nonsense", "a"], ["check", "--posix", "--file", "a"],
                   ["watch", "--count"], ["watch", "--count", "x"], ["watch", "a", "b", "c"],
                   ["watch", "cohold-there-is-none", "1"],
@@ -204,6 +270,7 @@ def check_usage(tool):
                   ["show", "--json", "--system-v", "cohold-there-is-none"]):
         run(tool, *wrong, status=2)
     assert "exit status" in run(tool, "--help")
+    assert re.fullmatch(r"cohold_inspect \d+\.\d+\.\d+, layout version \d+\n", run(tool, "--version"))
 
 
 def main(tool, worker):
@@ -221,9 +288,11 @@ def main(tool, worker):
                 undone += check_kills(segment, 5)
                 if mechanism == "posix":
                     check_colours(segment)
+                    check_terminal(segment)
             finally:
                 segment.do("remove")
         assert undone > 0, "nobody was killed in the middle of anything"
+        check_doctor(tool, worker, folder / "doctor")
         check_damage(tool, worker, folder)
         (folder / "damaged").unlink()
         check_list(tool, worker, folder)

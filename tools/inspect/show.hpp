@@ -1,8 +1,8 @@
 // show and check: what is in a segment, and whether it is in order.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_EXAMPLES_INSPECT_SHOW_HPP
-#define COHOLD_EXAMPLES_INSPECT_SHOW_HPP
+#ifndef COHOLD_TOOLS_INSPECT_SHOW_HPP
+#define COHOLD_TOOLS_INSPECT_SHOW_HPP
 
 #include <string>
 #include <vector>

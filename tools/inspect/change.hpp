@@ -1,8 +1,8 @@
 // repair and remove: the commands that change something.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_EXAMPLES_INSPECT_CHANGE_HPP
-#define COHOLD_EXAMPLES_INSPECT_CHANGE_HPP
+#ifndef COHOLD_TOOLS_INSPECT_CHANGE_HPP
+#define COHOLD_TOOLS_INSPECT_CHANGE_HPP
 
 #include "show.hpp"
 
