@@ -90,6 +90,11 @@ int main(int argc, char** argv) {
     messages.push("third");
     messages.close();
 
+    auto& news = segment.construct<cohold::shm_broadcast<app::point>>("news", 2);
+    for (float i = 1; i < 4; ++i) { // so that the first one is overwritten
+        news.publish({i, -i, app::colour::red});
+    }
+
     auto& ages = segment.construct<cohold::shm_hash_map<std::uint32_t, std::int64_t>>("ages");
     for (std::uint32_t i = 0; i < 1000; ++i) {
         ages.try_emplace(i, std::int64_t{i} * 3);

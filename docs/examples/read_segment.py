@@ -245,6 +245,8 @@ class Parser:
                 made = Type(56, 8, lambda segment, at: tree(segment, at, element), False)
             elif name == "shm_queue":
                 made = Type(192, 64, lambda segment, at: queue(segment, at, element), False)
+            elif name == "shm_broadcast":
+                made = Type(128, 64, lambda segment, at: broadcast(segment, at, element), False)
             elif name == "shm_latest":
                 unit = 16 if element.size <= 16 and element.alignment <= 16 else max(
                     64, element.alignment)
@@ -345,6 +347,27 @@ def messages(segment, at):
     return {"messages": sorted(found, key=lambda message: -message[0]),
             "capacity": segment.read("Q", at + 16), "closed": segment.read("I", at + 32) != 0}
 # #endregion messages
+
+
+# #region broadcast
+def broadcast(segment, at, element):
+    """The messages that are still there, the oldest first."""
+    slots, capacity = segment.pointer(at + 64), segment.read("I", at + 80)
+    offset = max(8, element.alignment)
+    stride = round_up(offset + element.size, 8)
+    if stride > 64:
+        stride = round_up(stride, max(64, element.alignment))
+    else:
+        stride = 1 << (stride - 1).bit_length()
+    found = []
+    for index in range(capacity):
+        word = segment.read("Q", slots + index * stride)
+        if word != 0 and word % 2 == 0:
+            found.append((word, element.read(segment, slots + index * stride + offset)))
+    return {"messages": [message for _, message in sorted(found, key=lambda each: each[0])],
+            "capacity": capacity, "published": segment.read("Q", at + 24),
+            "closed": segment.read("I", at + 84) != 0}
+# #endregion broadcast
 
 
 # #region hash_table

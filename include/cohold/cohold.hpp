@@ -66,6 +66,7 @@
 #include <cohold/sync/waiting.hpp>
 
 #include <cohold/container/shm_allocator.hpp>
+#include <cohold/container/shm_broadcast.hpp>
 #include <cohold/container/shm_hash.hpp>
 #include <cohold/container/shm_hash_map.hpp>
 #include <cohold/container/shm_hash_set.hpp>

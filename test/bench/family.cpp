@@ -1,5 +1,5 @@
-// shm_latest, compared with the fastest hand-written way to do its job, which does not survive a
-// kill and cannot be waited for.
+// shm_latest and shm_broadcast, compared with the fastest hand-written ways to do their jobs, which
+// do not survive a kill, have one writer, and cannot be waited for.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <array>
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -188,19 +189,224 @@ void latest_rows(std::vector<contest>& rows, const std::vector<int>& cpus, int r
     add_quiet<theirs, T>(quiet, count);
     rows.push_back(quiet.measure(rounds));
     if (!cpus.empty()) {
-        contest busy(size + " read, another stores all the time", wanted);
-        add_busy<mine, T>(busy, cpus, count, 0);
-        add_busy<theirs, T>(busy, cpus, count, 0);
-        rows.push_back(busy.measure(rounds));
+        if constexpr (Bytes <= 256) { // readers of a larger seqlock would never get a whole value
+            contest busy(size + " read, another stores all the time", wanted);
+            add_busy<mine, T>(busy, cpus, count, 0);
+            add_busy<theirs, T>(busy, cpus, count, 0);
+            rows.push_back(busy.measure(rounds));
+        }
+        constexpr int pauses = Bytes <= 256 ? 50 : static_cast<int>(Bytes);
         contest seldom(size + " read, another stores now and then", wanted);
-        add_busy<mine, T>(seldom, cpus, count, 50);
-        add_busy<theirs, T>(seldom, cpus, count, 50);
+        add_busy<mine, T>(seldom, cpus, count, pauses);
+        add_busy<theirs, T>(seldom, cpus, count, pauses);
         rows.push_back(seldom.measure(rounds));
     }
     contest store(size + " stored, nobody reads");
     add_store<mine, T>(store, count / 10);
     add_store<theirs, T>(store, count / 10);
     rows.push_back(store.measure(rounds));
+}
+
+// ---- broadcast
+
+// One writer; slots with a number, which readers look at before and after copying.
+template <class T>
+class number_ring {
+  public:
+    static constexpr std::uint64_t capacity = 1024;
+
+    void publish(const T& value) {
+        slot& s = slots_[end_ % capacity];
+        s.number.store(end_ * 2 + 1, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_release);
+        std::memcpy(&s.value, &value, sizeof value);
+        s.number.store(end_ * 2 + 2, std::memory_order_release);
+        ++end_;
+    }
+
+    // 1: got it; 0: not yet; -1: missed it.
+    int read(std::uint64_t position, T& value) const {
+        const slot& s = slots_[position % capacity];
+        const std::uint64_t found = s.number.load(std::memory_order_acquire);
+        if (found != position * 2 + 2) {
+            return found < position * 2 + 2 ? 0 : -1;
+        }
+        std::memcpy(&value, &s.value, sizeof value);
+        std::atomic_thread_fence(std::memory_order_acquire);
+        return s.number.load(std::memory_order_relaxed) == found ? 1 : -1;
+    }
+
+  private:
+    struct slot {
+        alignas(8) std::atomic<std::uint64_t> number{0};
+        T value{};
+    };
+
+    alignas(64) std::uint64_t end_ = 0;
+    alignas(64) slot slots_[capacity];
+};
+
+template <class T>
+struct cohold_broadcast {
+    static constexpr const char* name = "cohold";
+    using broadcast = cohold::shm_broadcast<T>;
+    memory segment = memory::create(std::size_t{8} << 20);
+    broadcast& it = segment.construct<broadcast>("it", number_ring<T>::capacity);
+
+    void publish(const T& value) { it.publish(value); }
+
+    struct reader {
+        typename broadcast::subscription from;
+        std::uint64_t missed = 0;
+
+        explicit reader(const cohold_broadcast& in) : from(in.it.subscribe()) {}
+
+        bool try_next(T& value) {
+            if (!from.try_next(value)) {
+                return false;
+            }
+            missed += from.missed();
+            return true;
+        }
+    };
+};
+
+template <class T>
+struct hand_written_broadcast {
+    static constexpr const char* name = "number ring";
+    in_shared_memory<number_ring<T>> it;
+    in_shared_memory<std::atomic<std::uint64_t>> published; // for readers that begin
+
+    void publish(const T& value) {
+        it->publish(value);
+        published->store(published->load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+
+    struct reader {
+        const hand_written_broadcast& in;
+        std::uint64_t position;
+        std::uint64_t missed = 0;
+
+        explicit reader(const hand_written_broadcast& from)
+            : in(from), position(from.published->load(std::memory_order_acquire)) {}
+
+        bool try_next(T& value) {
+            for (;;) {
+                const int found = in.it->read(position, value);
+                if (found >= 0) {
+                    position += static_cast<std::uint64_t>(found);
+                    return found != 0;
+                }
+                const std::uint64_t end = in.published->load(std::memory_order_acquire);
+                std::uint64_t later = end - number_ring<T>::capacity * 7 / 8;
+                if (end < number_ring<T>::capacity || later <= position) {
+                    later = position + 1;
+                }
+                missed += later - position;
+                position = later;
+            }
+        }
+    };
+};
+
+// The writer publishes; each reader reads until it has seen the last message. The writer stays less
+// than a ring ahead, by what the slowest reader says now and then: so all messages are read.
+template <class Broadcast, class T>
+void add_readers(contest& row, const std::vector<int>& cpus, std::uint64_t count,
+                 unsigned readers) {
+    struct state {
+        Broadcast broadcast;
+
+        struct alignas(64) progress {
+            std::atomic<std::uint64_t> read{0};
+        };
+
+        in_shared_memory<std::array<progress, 4>> at;
+    };
+
+    auto shared = std::make_shared<state>();
+    const auto write = [shared, count, readers] {
+        bench::patience patience;
+        T value{};
+        for (std::uint64_t i = 1; i <= count; ++i) {
+            value.value = i;
+            if (i % 256 == 0) {
+                for (unsigned r = 0; r < readers; ++r) {
+                    while ((*shared->at)[r].read.load(std::memory_order_relaxed) + 640 < i) {
+                        patience.wait();
+                    }
+                }
+            }
+            shared->broadcast.publish(value);
+        }
+        return std::uint64_t{0};
+    };
+    std::vector<bench::worker> workers{{cpus[0], write, [shared, readers] {
+                                            for (unsigned r = 0; r < readers; ++r) {
+                                                (*shared->at)[r].read = 0;
+                                            }
+                                            shared->broadcast.publish(T{});
+                                        }}};
+    for (unsigned r = 0; r < readers; ++r) {
+        auto from = std::make_shared<std::optional<typename Broadcast::reader>>();
+        const auto read = [shared, count, r, from] {
+            bench::patience patience;
+            typename Broadcast::reader& mine = **from;
+            std::uint64_t sum = 0;
+            T value{};
+            while (value.value != count) {
+                if (!mine.try_next(value)) {
+                    patience.wait();
+                    continue;
+                }
+                sum += value.value;
+                if (value.value % 64 == 0) {
+                    (*shared->at)[r].read.store(value.value, std::memory_order_relaxed);
+                }
+            }
+            return sum + mine.missed;
+        };
+        workers.push_back(
+            {cpus[(r + 1) % 2], read, [shared, from] { from->emplace(shared->broadcast); }});
+    }
+    auto team = std::make_shared<bench::team>(std::move(workers));
+    const std::uint64_t sum = count * (count + 1) / 2 * readers;
+    row.add(Broadcast::name, [team, count, sum] { return team->run(count, sum); });
+}
+
+template <class Broadcast, class T>
+void add_publish(contest& row, std::uint64_t count) {
+    auto broadcast = std::make_shared<Broadcast>();
+    row.add(Broadcast::name, [broadcast, count]() -> sample {
+        T value{};
+        return bench::time_of(count, [&] {
+            for (std::uint64_t i = 0; i < count; ++i) {
+                value.value = i;
+                broadcast->publish(value);
+            }
+        });
+    });
+}
+
+template <std::size_t Bytes>
+void broadcast_rows(std::vector<contest>& rows, const std::vector<int>& cpus, int rounds) {
+    using T = element<Bytes>;
+    using mine = cohold_broadcast<T>;
+    using theirs = hand_written_broadcast<T>;
+    const std::string size = std::to_string(Bytes) + " B";
+    contest alone(size + ", nobody reads");
+    add_publish<mine, T>(alone, 50'000);
+    add_publish<theirs, T>(alone, 50'000);
+    rows.push_back(alone.measure(rounds));
+    for (const unsigned readers : {1u, 4u}) {
+        if (!cpus.empty()) {
+            contest row(size + ", to " + std::to_string(readers) +
+                        (readers == 1 ? "" : ", mixed on two cpus"));
+            add_readers<mine, T>(row, cpus, 50'000, readers);
+            add_readers<theirs, T>(row, cpus, 50'000, readers);
+            rows.push_back(row.measure(rounds));
+        }
+    }
 }
 
 } // namespace
@@ -215,5 +421,10 @@ int main(int argc, char** argv) {
     latest_rows<256>(latest, cpus, rounds);
     latest_rows<65536>(latest, cpus, rounds);
     bench::table("Latest value", "ns", 1, bench::shown::time).print(latest);
+    std::vector<contest> broadcast;
+    broadcast_rows<8>(broadcast, cpus, rounds);
+    broadcast_rows<64>(broadcast, cpus, rounds);
+    broadcast_rows<1024>(broadcast, cpus, rounds);
+    bench::table("Broadcast", "million/s", 1, bench::shown::rate).print(broadcast);
     return 0;
 }

@@ -180,7 +180,7 @@ class team {
     }
 
     static constexpr int attempts = 6;
-    static constexpr std::size_t most = 4;
+    static constexpr std::size_t most = 5;
     static constexpr std::uint32_t exchanges = 500;
 
     struct state {

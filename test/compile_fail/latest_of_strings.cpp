@@ -1,4 +1,4 @@
-// expect: must be trivially copyable. Use shm_guarded
+// expect: must be trivially copyable.*shm_guarded for one value
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>

@@ -1,10 +1,11 @@
-// The latest value, for the rig. Its readers are operations, too: they must see a whole value
-// whatever others do in the middle.
+// The latest value and the broadcast, for the rig. Their readers are operations, too: they must see
+// whole values whatever others do in the middle.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -135,10 +136,144 @@ void declare_first_use(registry& all) {
     all.add<one>("shm_latest::store", "the thread's first use", make, store).heals().fresh();
 }
 
+// ---- the broadcast
+
+// Readers note what they have seen in the object, where it is a part of the outcome.
+template <class T>
+struct with_broadcast {
+    cohold::shm_broadcast<T, cohold::waiting::block> it{4};
+    int torn = 0;
+
+    using reader = typename cohold::shm_broadcast<T, cohold::waiting::block>::subscription;
+
+    bool publish(int number) { return it.publish(latest_of<T>(number)); }
+
+    // All that is there, whole and in order, with what was missed between.
+    void read(reader& from_here) {
+        std::uint64_t seen = 0;
+        int last = 0;
+        while (const std::optional<T> each = from_here.try_next()) {
+            const int number = number_of(*each);
+            torn |= !is_good(*each) || number <= last ? 1 : 0;
+            last = number;
+            ++seen;
+        }
+        torn |= seen + from_here.missed() > it.published() ? 1 : 0;
+    }
+
+    void read_all() {
+        reader mine = it.subscribe(cohold::from::oldest);
+        read(mine);
+    }
+
+    std::string tell() {
+        std::string text = torn == 0 ? "" : "torn, ";
+        text += std::to_string(it.published()) + (it.is_closed() ? " and closed:" : ":");
+        reader mine = it.subscribe(cohold::from::oldest);
+        while (std::optional<T> each = mine.try_next()) {
+            text += " " + crash::tell(*each);
+        }
+        return text;
+    }
+
+  private:
+    static int number_of(int value) { return value; }
+
+    static int number_of(const several& value) { return value[0]; }
+};
+
+template <class T>
+void declare_broadcast(registry& all, const char* kind) {
+    using one = with_broadcast<T>;
+    const auto on = [&](const char* name, const char* setup, int before, auto act) -> auto {
+        return all
+            .add<one>(
+                name, std::string(setup) + ", " + kind,
+                [before](const segment& where) {
+                    one& made = where.construct<one>(crash::subject);
+                    for (int i = 1; i <= before; ++i) {
+                        made.publish(i * 10);
+                    }
+                },
+                act)
+            .heals();
+    };
+    // Where the ring is full, a killed writer has begun to overwrite the oldest message. Then
+    // that is lost, and nothing was published.
+    const auto loses_oldest = [](one& it) {
+        if (auto place = it.it.try_claim()) {
+            *place = latest_of<T>(0);
+        }
+    };
+    const auto publish = [](one& it) { return it.publish(100); };
+    const auto other = [](one& it) { return it.publish(110); };
+    on("shm_broadcast::publish", "another publishes", 1, publish).meanwhile(other);
+    on("shm_broadcast::publish", "another reads", 2, publish).meanwhile([](one& it) {
+        it.read_all();
+    });
+    on("shm_broadcast::publish", "going round, another reads", 5, publish)
+        .also(loses_oldest)
+        .together(loses_oldest)
+        .meanwhile([](one& it) { it.read_all(); });
+    on("shm_broadcast::publish", "somebody seems to wait", 1, [](one& it) {
+        auto reader = it.it.subscribe();
+        static_cast<void>(reader.next_for(20us));
+        return it.publish(100);
+    });
+    on("shm_broadcast::publish", "with an error code", 1, [](one& it) {
+        std::error_code ec;
+        return it.it.publish(latest_of<T>(100), ec);
+    });
+    on("shm_broadcast::try_publish", "alone", 1,
+       [](one& it) { return it.it.try_publish(latest_of<T>(100)); });
+    on("shm_broadcast::publish_for", "alone", 1,
+       [](one& it) { return it.it.publish_for(latest_of<T>(100), 1s); });
+    on("shm_broadcast::publish_until", "alone", 1,
+       [](one& it) { return it.it.publish_until(latest_of<T>(100), now() + 1s); });
+    on("shm_broadcast::claim", "and commit, another publishes", 1, [](one& it) {
+        auto place = it.it.claim();
+        place.emplace(latest_of<T>(100));
+        place.commit();
+    }).meanwhile(other);
+    on("shm_broadcast::try_claim", "and give up", 1, [](one& it) {
+        auto place = it.it.try_claim();
+        *place = latest_of<T>(100);
+    });
+    on("shm_broadcast::close", "another publishes", 1, [](one& it) {
+        it.it.close();
+    }).meanwhile(other);
+    auto read =
+        on("subscription::try_next", "another publishes", 4, [](one& it) { it.read_all(); });
+    read.meanwhile([](one& it) {
+        for (int i = 10; i <= 13; ++i) {
+            it.publish(i * 10);
+        }
+    });
+    // A killed bystander has published fewer, and may have begun to overwrite the oldest.
+    for (int times = 0; times < 4; ++times) {
+        const auto fewer = [times](one& it) {
+            for (int i = 0; i < times; ++i) {
+                it.publish(100 + i * 10);
+            }
+        };
+        const auto begun = [fewer, loses_oldest](one& it) {
+            fewer(it);
+            loses_oldest(it);
+        };
+        read.also(fewer).together(fewer).also(begun).together(begun);
+    }
+    on("subscription::next_for", "in vain", 1, [](one& it) {
+        auto reader = it.it.subscribe();
+        return reader.next_for(50us).has_value();
+    }).meanwhile(publish);
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
     declare_latest<int>(all, "ints");
     declare_latest<several>(all, "arrays");
     declare_first_use<several>(all);
+    declare_broadcast<int>(all, "ints");
+    declare_broadcast<several>(all, "arrays");
 }

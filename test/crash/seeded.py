@@ -193,6 +193,12 @@ BUGS = [
      "            if (now == before || is_whole(before, now)) [[likely]] {\n",
      "            if (now == before || is_whole(before, before)) [[likely]] {\n",
      "messaging", "another stores four times, arrays"),
+    ("a_message_published_before_its_bytes",
+     "        detail::overwrite<sizeof(T)>(slot + value_offset, std::addressof(value));\n"
+     "        finish(position);\n",
+     "        finish(position);\n"
+     "        detail::overwrite<sizeof(T)>(slot + value_offset, std::addressof(value));\n",
+     "messaging", "shm_broadcast::publish, another publishes, arrays"),
 ]
 
 

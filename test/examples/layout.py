@@ -19,6 +19,9 @@ EXPECTED = {
     "maybe": ("std::optional<i32>", {"value": 7, "has_value": True}),
     "messages": ("shm_message_queue", {
         "messages": [[9, "first"], [0, "third"]], "capacity": 1000, "closed": True}),
+    "news": ("shm_broadcast<app::point>", {
+        "messages": [{"x": 2, "y": -2, "shade": 0}, {"x": 3, "y": -3, "shade": 0}],
+        "capacity": 2, "published": 3, "closed": False}),
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
     "paths": ("shm_hash_map<shm_string,i32>", [["/tmp", -1]]),

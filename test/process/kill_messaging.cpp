@@ -1,5 +1,6 @@
-// Writers and readers of a latest value are killed at random moments, hundreds of times. A ledger
-// outside the segment shows torn and old values, lost stores, and processes that are stuck.
+// Writers and readers of latest values and broadcasts are killed at random moments, hundreds of
+// times. A ledger outside the segment shows torn and old values, what was lost, and processes that
+// are stuck.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -48,10 +49,11 @@ constexpr std::uint32_t places = 4; // two writers, two readers
 
 // Recorded in memory that no death can damage.
 struct ledger {
-    std::atomic<std::uint64_t> begun{0}; // stores
+    std::atomic<std::uint64_t> begun{0}; // stores, or messages
     std::atomic<std::uint64_t> acknowledged{0};
     std::atomic<std::uint64_t> torn{0};
     std::atomic<std::uint64_t> older{0};
+    std::atomic<std::uint64_t> miscounted{0};
     std::atomic<std::uint64_t> rounds[places]; // of each process
 };
 
@@ -185,6 +187,55 @@ void read_latest(const Latest& it, ledger& book, std::uint32_t place, bool waits
     }
 }
 
+template <class Broadcast>
+void write_messages(const std::string& name, ledger& book, std::uint32_t place) {
+    const segment<> mine = segment<>::open(name);
+    Broadcast* const it = mine.find<Broadcast>("it");
+    for (std::uint64_t i = 0;; ++i) {
+        const auto message = Broadcast::value_type::of(++book.begun);
+        if (i % 2 == 0) {
+            it->publish(message);
+        } else {
+            auto claimed = it->claim();
+            *claimed = message;
+            claimed.commit();
+        }
+        ++book.acknowledged;
+        ++book.rounds[place];
+    }
+}
+
+// What it has got and missed is all that was published meanwhile.
+template <class Broadcast>
+void read_messages(const Broadcast& it, ledger& book, std::uint32_t place, bool polls) {
+    for (;;) {
+        const std::uint64_t before = it.published();
+        auto reader = it.subscribe();
+        const std::uint64_t after = it.published();
+        std::uint64_t got = 0;
+        std::uint64_t missed = 0;
+        while (got < 1000) {
+            const auto message = polls ? reader.try_next() : reader.next();
+            if (!message) {
+                continue;
+            }
+            book.torn += message->is_whole() ? 0u : 1u;
+            ++got;
+            missed += reader.missed();
+            ++book.rounds[place];
+        }
+        const std::uint64_t end = it.published();
+        book.miscounted += before + got + missed > end ? 1u : 0u;
+        // Nothing was skipped without being counted: the rest is still to come.
+        while (const auto message = reader.try_next()) {
+            ++got;
+            missed += reader.missed();
+        }
+        missed += reader.missed();
+        book.miscounted += after + got + missed < end ? 1u : 0u;
+    }
+}
+
 } // namespace
 
 TEST_CASE_TEMPLATE("a latest value is never torn, old or stuck when processes are killed", T,
@@ -217,4 +268,35 @@ TEST_CASE_TEMPLATE("a latest value is never torn, old or stuck when processes ar
     CHECK(it.version() >= book->acknowledged);
     CHECK(it.version() <= book->begun);
     CHECK(it.load().is_whole());
+}
+
+TEST_CASE_TEMPLATE("a broadcast never tears or miscounts messages when processes are killed", T,
+                   numbered<1>, numbered<7>, numbered<100>) {
+    using broadcast = shm_broadcast<T>;
+    const named_segment here;
+    const broadcast& it = here.handle.construct<broadcast>("it", 64);
+    const shared_ledger book;
+    {
+        crew all(*book, [&](std::uint32_t place) {
+            if (place < 2) {
+                write_messages<broadcast>(here.name, *book, place);
+            } else if (place == 2) {
+                read_messages(it, *book, place, false);
+            } else {
+                const auto view = segment<>::open(here.name, read_only);
+                read_messages(*view.find<broadcast>("it"), *book, place, true);
+            }
+        });
+        for (int round = 0; round < 100; ++round) {
+            if (round % 10 == 0) {
+                REQUIRE(all.all_go_on());
+            }
+            all.replace_one();
+        }
+        CHECK(all.all_go_on());
+    }
+    CHECK(book->torn == 0);
+    CHECK(book->miscounted == 0);
+    CHECK(it.published() >= book->acknowledged);
+    CHECK(it.published() <= book->begun);
 }

@@ -125,8 +125,9 @@ constexpr void check_overwritten() noexcept {
                   "volatile, and no arrays: use std::array");
     static_assert(std::is_trivially_copyable_v<T>,
                   "cohold: the values of shm_latest and shm_broadcast are copied byte by byte "
-                  "while others write, so they must be trivially copyable. Use shm_guarded for "
-                  "one value of another type, and shm_queue for many");
+                  "while others write, so they must be trivially copyable. Use a struct "
+                  "instead of a std::pair, shm_guarded for one value of another type, and "
+                  "shm_queue for many");
     static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
 }
 
