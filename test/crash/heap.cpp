@@ -189,7 +189,7 @@ void crash::declare(registry& all) {
     // What others have freed, in sections and outside of them.
     const auto freed_by_others = [](std::size_t from, std::size_t to) {
         return [from, to](stock& it, const segment& where) {
-            fill(where, it.mine, 110);
+            fill(where, it.mine, asked + 3 * 31); // the slabs are full
             std::thread([&] {
                 drop(where, it.mine, from, to);
                 it.number.with([&](int&) { drop(where, it.mine, to, to + 3); });

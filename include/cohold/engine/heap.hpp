@@ -108,15 +108,15 @@ class heap {
         // ---- slabs. Each of these is a change of its own: nothing else may have been changed in
         // the change before, and it is committed at the end.
 
-        // A new slab in the list that begins at that word. nullptr if there is no memory. `grow`:
-        // may the segment become longer for it?
+        // A new slab, active, in the list that begins at that word. nullptr if there is no memory.
+        // `grow`: may the segment become longer for it?
         [[nodiscard, gnu::cold]] slab* make_slab(std::uint32_t which, std::uint32_t units,
                                                  owner_word owner, std::uint64_t& list,
                                                  bool grow) noexcept {
             return heap_.make_slab(which, units, owner, list, grow);
         }
 
-        // Takes over a slab that nobody owns; nullptr if there is none.
+        // Takes over a slab that nobody owns, and makes it active; nullptr if there is none.
         [[nodiscard, gnu::cold]] slab* adopt_slab(std::uint32_t which, owner_word owner,
                                                   std::uint64_t& list) noexcept {
             return heap_.adopt_slab(which, owner, list);

@@ -628,8 +628,9 @@ COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, ow
     set(all->bytes, all->bytes + bytes);
     auto* const made = static_cast<slab*>(memory);
     made->owner = owner;
-    // Not a number that a program would store by chance.
-    made->state = slab_word(all->last_id * 0x9e3779b97f4a7c15u >> 2, slab_state::parked);
+    // Not a number that a program would store by chance. Active, or somebody else could take the
+    // slab back before its owner knows it.
+    made->state = slab_word(all->last_id * 0x9e3779b97f4a7c15u >> 2, slab_state::active);
     made->begin = begin;
     made->reciprocal = slab_table.reciprocal[which];
     made->count = static_cast<std::uint16_t>(count);
@@ -663,6 +664,7 @@ COHOLD_INLINE slab* heap::adopt_slab(std::uint32_t which, owner_word owner,
     }
     unlink_slab(*found);
     set(found->owner, owner);
+    set(found->state, slab_word(found->state >> 2, slab_state::active)); // as a new one
     link_slab(*found, list);
     commit();
     return found;

@@ -236,7 +236,7 @@ class slab_cache {
     // How many units a new slab should have; 0 if the heap should provide the block.
     [[nodiscard]] std::uint32_t wanted_units(std::uint32_t which) const noexcept;
 
-    // Notes a slab that this thread has got, and makes it active. 0: it is of no use.
+    // Notes an active slab that this thread has got. 0: it is of no use.
     [[nodiscard]] std::uint32_t hold(slab& got, std::uint32_t which) noexcept;
 
     // Finds a word with free blocks. False: the heap has to provide the block.

@@ -243,16 +243,15 @@ COHOLD_INLINE std::uint32_t slab_cache::wanted_units(std::uint32_t which) const 
 
 COHOLD_INLINE std::uint32_t slab_cache::hold(slab& got, std::uint32_t which) noexcept {
     holdings& own = holdings_[which];
+    const node fresh{&got, get_word(got.state) >> 2, base_ + got.begin, got.count, 0};
     const std::uint32_t made = got.which == which ? new_node(which) : 0;
     if (made == 0) {
-        return 0; // it stays in the list, unused, until the thread ends
-    }
-    own.nodes[made] = {&got, get_word(got.state) >> 2, base_ + got.begin, got.count, 0};
-    ++own.slabs;
-    __atomic_store_n(&got.place, made, __ATOMIC_RELAXED);
-    if (!activate(which, made)) {
+        park(fresh); // it stays in the list, unused, until it is taken back or the thread ends
         return 0;
     }
+    own.nodes[made] = fresh;
+    ++own.slabs;
+    __atomic_store_n(&got.place, made, __ATOMIC_RELAXED);
     static_cast<void>(collect(own.nodes[made]));
     mark(hands_[which], made);
     return made;

@@ -232,6 +232,37 @@ TEST_CASE("slabs of a thread that has ended go to others") {
     check_empty(header);
 }
 
+TEST_CASE("nobody takes back a slab before its new owner knows it") {
+    const scratch::segment segment(mebi, 64 * mebi);
+    segment_header& header = segment.header();
+    std::error_code ec;
+    const detail::owner_word me = detail::participant_of(header, ec);
+    REQUIRE_FALSE(ec);
+    const detail::owner_word thread =
+        detail::make_owner(detail::slot_of(me), detail::generation_of(me), 77);
+    auto& list = *reinterpret_cast<std::uint64_t*>(get(header, 16));
+    list = 0;
+    {
+        detail::heap::change change(detail::heap::of(header), me);
+        detail::slab* const made = change.make_slab(3, 1, thread, list, true);
+        REQUIRE(made != nullptr);
+        CHECK(change.take_back_all() == 0);
+        CHECK(slab_of(header, segment.memory().base() + made->begin) == made);
+
+        made->own(0) &= ~std::uint64_t{1};
+        change.abandon_slabs(list); // an orphan, with a block in use
+        CHECK(list == 0);
+        made->own(0) |= 1;
+        CHECK(change.adopt_slab(3, thread, list) == made);
+        CHECK(change.take_back_all() == 0);
+        CHECK(slab_of(header, segment.memory().base() + made->begin) == made);
+        change.abandon_slabs(list);
+        CHECK(list == 0);
+    }
+    give(header, &list);
+    check_empty(header);
+}
+
 TEST_CASE("what one class has, another one gets when it is free") {
     const scratch::segment segment(mebi, mebi);
     segment_header& header = segment.header();
