@@ -52,14 +52,9 @@ class slab_cache {
         const std::uint64_t all = get_word(*at.word);
         const std::uint64_t free = all & at.valid;
         if (free == 0) [[unlikely]] {
-            return nullptr;
+            return at.node == 0 ? nullptr : take_after_refill(which);
         }
-        char* const block =
-            at.first + std::uint64_t{static_cast<unsigned>(std::countr_zero(free))} * at.size;
-        at.last = block;
-        recent_.key = nullptr;
-        put_word(*at.word, all ^ (free & (std::uint64_t{0} - free))); // this allocates
-        return block;
+        return take_lowest(at, all, free);
     }
 
     // The same in two steps, for a section, which has to record the block first.
@@ -193,6 +188,19 @@ class slab_cache {
     static void mark(hand& at, std::uint32_t which) noexcept { at.marks[which & at.mask] = 1; }
 
     static void unmark(hand& at, std::uint32_t which) noexcept { at.marks[which & at.mask] = 0; }
+
+    // Takes the block of the lowest bit.
+    [[nodiscard, gnu::always_inline]] void* take_lowest(hand& at, std::uint64_t all,
+                                                        std::uint64_t free) noexcept {
+        char* const block =
+            at.first + std::uint64_t{static_cast<unsigned>(std::countr_zero(free))} * at.size;
+        at.last = block;
+        recent_.key = nullptr;
+        put_word(*at.word, all ^ (free & (std::uint64_t{0} - free))); // this allocates
+        return block;
+    }
+
+    [[nodiscard]] void* take_after_refill(std::uint32_t which) noexcept;
 
     [[nodiscard, gnu::always_inline]] void* take_again() noexcept {
         recent_.key = recent_.block;

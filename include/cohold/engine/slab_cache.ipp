@@ -392,10 +392,16 @@ COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
         return;
     }
     const std::uint64_t all = get_word(*at.word);
-    const std::uint64_t free = all & at.valid;
-    at.last = found.block;
-    recent_.key = nullptr;
-    put_word(*at.word, all ^ (free & (std::uint64_t{0} - free)));
+    static_cast<void>(take_lowest(at, all, all & at.valid));
+}
+
+[[gnu::noinline]] COHOLD_INLINE void* slab_cache::take_after_refill(std::uint32_t which) noexcept {
+    if (!refill(which)) {
+        return nullptr;
+    }
+    hand& at = hands_[which];
+    const std::uint64_t all = get_word(*at.word);
+    return take_lowest(at, all, all & at.valid);
 }
 
 // ---- freeing
