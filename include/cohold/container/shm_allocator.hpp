@@ -79,7 +79,8 @@ class shm_allocator {
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
             auto* const block = const_cast<std::remove_cv_t<T>*>(memory.get());
-            if (!detail::deallocate_at_hand(*segment_, block)) [[unlikely]] {
+            // A bound allocator never points to itself, and no variable is where a header is.
+            if (!detail::deallocate_at_hand(*segment_.unchecked(), block)) [[unlikely]] {
                 detail::deallocate(*segment_, block);
             }
         }
@@ -158,7 +159,8 @@ class shm_allocator {
     [[gnu::always_inline]] T* at_hand(size_type count) noexcept {
         if (alignof(T) <= 16 && count <= detail::largest_slab_block / sizeof(T) &&
             segment_ != nullptr) [[likely]] {
-            return static_cast<T*>(detail::allocate_at_hand(*segment_, count * sizeof(T)));
+            return static_cast<T*>(
+                detail::allocate_at_hand(*segment_.unchecked(), count * sizeof(T)));
         }
         return nullptr;
     }
