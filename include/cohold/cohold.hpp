@@ -73,6 +73,7 @@
 #include <cohold/container/shm_latest.hpp>
 #include <cohold/container/shm_map.hpp>
 #include <cohold/container/shm_message_queue.hpp>
+#include <cohold/container/shm_pool.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_set.hpp>
 #include <cohold/container/shm_shared_ptr.hpp>

@@ -1,9 +1,11 @@
 // Pointers that own objects, for the rig.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "crash/operations.hpp"
 
@@ -275,9 +277,92 @@ void declare_sharers(registry& all) {
     });
 }
 
+// ---- shm_pool and shm_loan
+
+using loan = cohold::shm_loan<int>;
+using loans = cohold::shm_vector<loan>;
+using loan_queue = cohold::shm_queue<loan, cohold::concurrency::mpmc, cohold::waiting::block>;
+
+std::string tell_object(const loan& it) {
+    return it ? std::to_string(*it) + " of " + std::to_string(it.use_count()) : "nothing";
+}
+
+// Everything that can still be had from the pool belongs to what is told.
+struct lending {
+    cohold::shm_pool<int> pool{4};
+    loan first;
+    loan second;
+    loans all;
+    loan_queue queue{4};
+
+    std::string tell() {
+        std::string text = tell_object(first) + " and " + tell_object(second) + ", all";
+        for (const loan& each : all) {
+            text.append(" ").append(tell_object(each));
+        }
+        text.append(", sent");
+        while (const auto each = queue.try_pop()) {
+            text.append(" ").append(tell_object(*each));
+        }
+        std::vector<loan> left;
+        while (loan each = pool.try_loan()) {
+            left.push_back(std::move(each));
+        }
+        return text + ", left " + std::to_string(left.size());
+    }
+};
+
+void with_loans(const segment& where) {
+    auto& made = where.construct<lending>(crash::subject);
+    for (int i = 1; i <= 4; ++i) {
+        *made.pool.loan() = 0;
+    }
+    made.first = made.pool.loan();
+    *made.first = 1;
+    made.second = made.pool.loan();
+    *made.second = 2;
+    made.all.reserve(4);
+    made.all.push_back(made.second);
+}
+
+void declare_loans(registry& all) {
+    const auto on = [&](const std::string& function, const char* setup, auto act) {
+        return all.add<lending>(function, setup, with_loans, act);
+    };
+    const auto lend_and_drop = [](lending& it) { return static_cast<bool>(it.pool.try_loan()); };
+    on("shm_pool::try_loan", "and gone", lend_and_drop).meanwhile(lend_and_drop);
+    on("shm_pool::try_loan", "all that are left", [](lending& it) {
+        const loan one = it.pool.try_loan();
+        const loan two = it.pool.try_loan();
+        const loan none = it.pool.try_loan();
+        return !none;
+    });
+    on("shm_pool::loan", "kept", [](lending& it) { it.second = it.pool.loan(); });
+    on("shm_pool::loan_for", "and gone",
+       [](lending& it) { return static_cast<bool>(it.pool.loan_for(std::chrono::seconds(1))); });
+    on("shm_pool::loan_until", "and gone", [](lending& it) {
+        return static_cast<bool>(
+            it.pool.loan_until(std::chrono::steady_clock::now() + std::chrono::seconds(1)));
+    });
+    on("shm_loan::operator=", "copy", [](lending& it) { it.first = it.second; });
+    on("shm_loan::operator=", "move", [](lending& it) { it.first = std::move(it.second); });
+    on("shm_loan::operator=", "elements, push_back, moved",
+       [](lending& it) { it.all.push_back(std::move(it.first)); });
+    on("shm_loan::operator=", "sent", [](lending& it) {
+        return it.queue.try_push(std::move(it.first));
+    }).meanwhile(lend_and_drop);
+    on("shm_loan::reset", "the last one", [](lending& it) {
+        it.first.reset();
+    }).meanwhile(lend_and_drop);
+    on("shm_loan::reset", "not the last one", [](lending& it) { it.second.reset(); });
+    on("shm_loan::swap", "two", [](lending& it) { it.first.swap(it.second); });
+    on("shm_loan::~shm_loan", "elements, clear", [](lending& it) { it.all.clear(); });
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
     declare_owners(all);
     declare_sharers(all);
+    declare_loans(all);
 }

@@ -20,9 +20,10 @@ enum class reference : std::uint32_t { strong, weak };
 
 enum class shared_state : std::uint32_t {
     living,
-    orphaned, // no strong reference is left, and it is to be destroyed
-    ending,   // the same, but being destroyed where a kill leaves it half destroyed
-    destroyed // only weak references are left
+    orphaned,  // no strong reference is left, and it is to be destroyed
+    ending,    // the same, but being destroyed where a kill leaves it half destroyed
+    destroyed, // only weak references are left
+    pooled     // no reference is left, and it is in its pool
 };
 
 // Everything in it changes in a heap::change. A pointer that lies in the segment is counted. Of a
@@ -37,7 +38,7 @@ struct alignas(16) shared_block {
     std::uint64_t state;     // a shared_state:32 | words of a set of participants:32
     std::uint64_t claimant;  // the participant that is destroying the object, or 0
     std::uint64_t object;    // offset of the object
-    std::uint64_t unused;
+    std::uint64_t pool;      // offset of the shared_pool to which it returns; 0: it is freed
 
     // Then the set of participants with strong references outside the segment, then the set of
     // those with weak ones: a bit for each slot of the process table.
@@ -69,6 +70,16 @@ struct alignas(16) shared_block {
 
 static_assert(sizeof(shared_block) == 80);
 
+// A pool of such blocks. It changes in the same way.
+struct shared_pool {
+    std::uint64_t self; // offset of this
+    std::uint64_t free; // offset of the first block without references, or 0
+    std::uint64_t available;
+    std::uint64_t least; // that has been available so far
+};
+
+static_assert(sizeof(shared_pool) == 32);
+
 // The sets of participants have that many words each.
 [[nodiscard]] std::uint32_t holder_words(const segment_header& header) noexcept;
 
@@ -94,6 +105,14 @@ struct shared_lists {
 // The block at an offset that comes from the segment; nullptr if there is none.
 [[nodiscard, gnu::cold]] shared_block*
 shared_block_at(segment_header& header, const heap::change& change, std::uint64_t offset) noexcept;
+
+// The pool of a block; nullptr if it has none.
+[[nodiscard, gnu::cold]] shared_pool* pool_of(segment_header& header,
+                                              const shared_block& block) noexcept;
+
+// Takes a block out of the pool, for the participant; nullptr if none is available.
+[[nodiscard, gnu::cold]] shared_block* take_pooled(segment_header& header, heap::change& change,
+                                                   shared_pool& pool, std::uint32_t slot) noexcept;
 
 // Adds a new block, whose other words are complete, to the list.
 [[gnu::cold]] void add_shared(segment_header& header, heap::change& change,

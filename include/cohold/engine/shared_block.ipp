@@ -64,9 +64,42 @@ inline void set_state(heap::change& change, shared_block& block, shared_state no
     change.set(block.state, shared_block::state_of(now, block.words()));
 }
 
+COHOLD_INLINE shared_pool* pool_of(segment_header& header, const shared_block& block) noexcept {
+    const std::uint64_t size = bounded_size(header);
+    if (block.pool < control_bytes || block.pool % 8 != 0 ||
+        block.pool > size - sizeof(shared_pool)) {
+        return nullptr;
+    }
+    auto* const pool =
+        reinterpret_cast<shared_pool*>(reinterpret_cast<char*>(&header) + block.pool);
+    return pool->self == block.pool ? pool : nullptr;
+}
+
+COHOLD_INLINE shared_block* take_pooled(segment_header& header, heap::change& change,
+                                        shared_pool& pool, std::uint32_t slot) noexcept {
+    shared_block* const block = shared_block_at(header, change, pool.free);
+    if (block == nullptr || block->now() != shared_state::pooled || block->pool != pool.self) {
+        return nullptr;
+    }
+    change.set(pool.free, block->next);
+    change.set(pool.available, pool.available - 1);
+    if (pool.available < pool.least) {
+        change.set(pool.least, pool.available);
+    }
+    set_state(change, *block, shared_state::living);
+    link_shared(header, change, *block, shared_lists::of(header).living);
+    hold_reference(change, *block, reference::strong, slot);
+    return block;
+}
+
 // The object has ended, and the block is in no list.
 inline void end_object(segment_header& header, heap::change& change, shared_block& block) noexcept {
-    if (is_referred_to(block, reference::weak)) {
+    if (shared_pool* const pool = pool_of(header, block); pool != nullptr) {
+        set_state(change, block, shared_state::pooled);
+        change.set(block.next, pool->free);
+        change.set(pool->free, block.self);
+        change.set(pool->available, pool->available + 1);
+    } else if (is_referred_to(block, reference::weak)) {
         set_state(change, block, shared_state::destroyed);
         link_shared(header, change, block, shared_lists::of(header).living);
     } else {

@@ -61,6 +61,10 @@ struct hold_table {
 [[nodiscard, gnu::cold]] shared_hold* take_first_hold(transaction& mine, shared_block& block,
                                                       std::error_code& ec) noexcept;
 
+// The first hold of a block that comes from its pool. nullptr without an error: none is available.
+[[nodiscard, gnu::cold]] shared_hold* take_hold_of_pooled(segment_header& header, shared_pool& pool,
+                                                          std::error_code& ec) noexcept;
+
 // One more pointer of that kind, copied from another one.
 inline void copy_hold(shared_hold& hold, reference which) noexcept {
     hold.count(which).fetch_add(1, std::memory_order_relaxed);

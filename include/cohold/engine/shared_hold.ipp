@@ -152,6 +152,30 @@ COHOLD_INLINE shared_hold* take_first_hold(transaction& mine, shared_block& bloc
     return hold;
 }
 
+COHOLD_INLINE shared_hold* take_hold_of_pooled(segment_header& header, shared_pool& pool,
+                                               std::error_code& ec) noexcept {
+    const patience::lifted unlimited;
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return nullptr;
+    }
+    local_identity& identity = *local_of(header).identity;
+    const holding_lock lock(identity);
+    heap::change change(heap::of(header), me);
+    shared_block* const next = shared_block_at(header, change, pool.free);
+    shared_hold* const hold =
+        next != nullptr ? find_hold(header, identity, *next, ec) : nullptr; // before any change
+    if (hold == nullptr) {
+        return nullptr;
+    }
+    if (take_pooled(header, change, pool, slot_of(me)) == nullptr) {
+        remove_if_unused(identity, *hold);
+        return nullptr;
+    }
+    copy_hold(*hold, reference::strong);
+    return hold;
+}
+
 COHOLD_INLINE bool let_go(shared_hold& hold, reference which) noexcept {
     std::atomic<std::uint64_t>& count = hold.count(which);
     if (hold.is_stale()) { // a copy that a forked child has, or what is left of an attachment
