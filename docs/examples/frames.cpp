@@ -25,6 +25,7 @@ struct stream {
     cohold::shm_pool<frame> pool{8};
     cohold::shm_queue<cohold::shm_loan<frame>> queue{4};
 };
+
 // #endregion types
 
 void film(stream& to, std::uint64_t count) {
