@@ -109,12 +109,13 @@ template <class T>
 using synth_three_way_result =
     decltype(synth_three_way(std::declval<const T&>(), std::declval<const T&>()));
 
-template <class T>
-[[nodiscard]] bool equal_elements(const T* a, const T* b, std::size_t count) {
-    if constexpr (std::is_integral_v<T>) {
+template <class Iterator>
+[[nodiscard]] bool equal_elements(Iterator a, Iterator b, std::size_t count) {
+    using T = std::iter_value_t<Iterator>;
+    if constexpr (std::is_pointer_v<Iterator> && std::is_integral_v<T>) {
         return count == 0 || std::memcmp(a, b, count * sizeof(T)) == 0;
     } else {
-        for (const T* const last = a + count; a != last; ++a, ++b) {
+        for (; count != 0; --count, static_cast<void>(++a), static_cast<void>(++b)) {
             if (!static_cast<bool>(*a == *b)) {
                 return false;
             }
@@ -123,9 +124,10 @@ template <class T>
     }
 }
 
-template <class T>
-[[nodiscard]] synth_three_way_result<T> compare_elements(const T* a, const T* a_last, const T* b,
-                                                         const T* b_last) {
+// Lexicographical.
+template <class Iterator>
+[[nodiscard]] synth_three_way_result<std::iter_value_t<Iterator>>
+compare_elements(Iterator a, Iterator a_last, Iterator b, Iterator b_last) {
     for (; a != a_last && b != b_last; ++a, ++b) {
         if (const auto order = synth_three_way(*a, *b); order != 0) {
             return order;
@@ -302,9 +304,9 @@ void move_bytes(T* to, const void* from, std::size_t count) noexcept {
 }
 
 // Moves [first, last) down to the elements that begin at `to`.
-template <class T>
-void move_down(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
+template <class Iterator>
+void move_down(Iterator first, Iterator last, Iterator to) {
+    if constexpr (std::is_pointer_v<Iterator> && assigns_as_bytes<std::iter_value_t<Iterator>>) {
         move_bytes(to, first, static_cast<std::size_t>(last - first));
     } else {
         for (; first != last; ++first, ++to) {
@@ -314,9 +316,9 @@ void move_down(T* first, T* last, T* to) {
 }
 
 // Moves [first, last) up to the elements that end at `to`.
-template <class T>
-void move_up(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
+template <class Iterator>
+void move_up(Iterator first, Iterator last, Iterator to) {
+    if constexpr (std::is_pointer_v<Iterator> && assigns_as_bytes<std::iter_value_t<Iterator>>) {
         move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
     } else {
         while (last != first) {
@@ -369,17 +371,17 @@ class passing_element {
 };
 
 // Moves the last element of [first, last) to the front, and the others one place up.
-template <class Allocator, class T>
-void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
-    passing_element<Allocator, T> value(allocator, last[-1]);
+template <class Allocator, class Iterator>
+void rotate_last_to_front(Allocator& allocator, Iterator first, Iterator last) {
+    passing_element<Allocator, std::iter_value_t<Iterator>> value(allocator, last[-1]);
     move_up(first, last - 1, last);
     value.move_to(*first);
 }
 
-template <class Allocator, class T>
-void reverse_elements(Allocator& allocator, T* first, T* last) {
+template <class Allocator, class Iterator>
+void reverse_elements(Allocator& allocator, Iterator first, Iterator last) {
     while (first != last && first != --last) {
-        passing_element<Allocator, T> value(allocator, *first);
+        passing_element<Allocator, std::iter_value_t<Iterator>> value(allocator, *first);
         *first = std::move(*last);
         value.move_to(*last);
         ++first;
@@ -387,8 +389,8 @@ void reverse_elements(Allocator& allocator, T* first, T* last) {
 }
 
 // Moves [middle, last) in front of [first, middle).
-template <class Allocator, class T>
-void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
+template <class Allocator, class Iterator>
+void rotate_elements(Allocator& allocator, Iterator first, Iterator middle, Iterator last) {
     reverse_elements(allocator, first, middle);
     reverse_elements(allocator, middle, last);
     reverse_elements(allocator, first, last);

@@ -7,12 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <new>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
 #include <utility>
 
 #include <cohold/container/detail/elements.hpp>
+#include <cohold/container/detail/nodes.hpp>
 #include <cohold/container/detail/tree_links.hpp>
 #include <cohold/container/detail/undo.hpp>
 #include <cohold/container/shm_allocator.hpp>
@@ -24,85 +24,17 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 template <class Value>
-struct tree_node : tree_links {
-    tree_node() noexcept {} // NOLINT: the value is constructed by the allocator
+using tree_node = linked_node<tree_links, Value>;
 
-    tree_node(const tree_node&) = delete;
-    tree_node& operator=(const tree_node&) = delete;
-
-    ~tree_node() {} // NOLINT: and destroyed by it
-
-    union {
-        alignas(8) alignas(Value) Value value;
-    };
-};
-
-/// Belongs to one process and one mapping, as a pointer does. Valid until its element is erased.
 template <class Value, bool Const>
-class tree_iterator {
-  public:
-    using iterator_category = std::bidirectional_iterator_tag;
-    using value_type = Value;
-    using difference_type = std::ptrdiff_t;
-    using reference = std::conditional_t<Const, const Value&, Value&>;
-    using pointer = std::conditional_t<Const, const Value*, Value*>;
-
-    tree_iterator() noexcept = default;
-
-    template <bool Other>
-        requires(Const && !Other)
-    tree_iterator(const tree_iterator<Value, Other>& other) noexcept // NOLINT: converts
-        : at_(other.links()) {}
-
-    // For the containers.
-    explicit tree_iterator(tree_links* at) noexcept : at_(at) {}
-
-    [[nodiscard]] tree_links* links() const noexcept { return at_; }
-
-    [[nodiscard]] reference operator*() const noexcept {
-        return static_cast<tree_node<Value>*>(at_)->value;
-    }
-
-    [[nodiscard]] pointer operator->() const noexcept { return std::addressof(**this); }
-
-    tree_iterator& operator++() noexcept {
-        at_ = at_->next();
-        return *this;
-    }
-
-    tree_iterator operator++(int) noexcept {
-        tree_iterator before = *this;
-        ++*this;
-        return before;
-    }
-
-    tree_iterator& operator--() noexcept {
-        at_ = at_->next(0);
-        return *this;
-    }
-
-    tree_iterator operator--(int) noexcept {
-        tree_iterator before = *this;
-        --*this;
-        return before;
-    }
-
-    [[nodiscard]] friend bool operator==(const tree_iterator& a, const tree_iterator& b) noexcept {
-        return a.at_ == b.at_;
-    }
-
-  private:
-    tree_links* at_ = nullptr;
-};
+using tree_iterator = linked_iterator<tree_links, Value, Const>;
 
 // The element of a map or set outside of it, and outside of the segment. If a section is undone,
 // the handle has again what it had before. If the process dies, the memory is lost, unless a
 // section around it is undone.
 template <class Value, class Allocator>
 class tree_handle_storage {
-    using traits =
-        typename std::allocator_traits<Allocator>::template rebind_traits<tree_node<Value>>;
-    using node_allocator = typename traits::allocator_type;
+    using pool = node_pool<tree_links, Value, Allocator>;
 
   public:
     using allocator_type = Allocator;
@@ -197,79 +129,13 @@ class tree_handle_storage {
         if (is_inherited_from_parent(alloc_)) {
             return;
         }
-        node_allocator memory(alloc_);
         undo_scope<Allocator> section(alloc_, without_journal::happens);
         section.elements(std::addressof(node_->value), sizeof(Value));
-        traits::destroy(memory, std::addressof(node_->value));
-        traits::deallocate(memory,
-                           std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
+        pool::free(alloc_, node_);
     }
 
     tree_node<Value>* node_ = nullptr;
     [[no_unique_address]] Allocator alloc_{};
-};
-
-// How a tree's operations are undone: by their section's journal.
-template <class Allocator>
-class tree_operation {
-  public:
-    explicit tree_operation(const Allocator& allocator,
-                            without_journal otherwise = without_journal::fails)
-        : section_(allocator, otherwise), reports_(otherwise == without_journal::reports),
-          possible_(section_.is_there() || !has_segment(allocator)) {}
-
-    tree_operation(const tree_operation&) = delete;
-    tree_operation& operator=(const tree_operation&) = delete;
-
-    ~tree_operation() {
-        if (!done_) {
-            section_.roll_back();
-        }
-    }
-
-    void done() noexcept { done_ = true; }
-
-    [[nodiscard]] undo_scope<Allocator>& section() noexcept { return section_; }
-
-    // Does it return, rather than throw, when memory runs out?
-    [[nodiscard]] bool reports() const noexcept { return reports_; }
-
-    // False, for an operation that reports failure: there is no section, but there should be one.
-    [[nodiscard]] bool is_possible() const noexcept { return possible_; }
-
-    // Saves an element before it changes. False, for an operation that reports failure, if that is
-    // not possible.
-    [[nodiscard]] bool saves(const void* at, std::size_t bytes) {
-        if (reports_) {
-            return possible_ && section_.try_elements(at, bytes);
-        }
-        section_.elements(at, bytes);
-        return true;
-    }
-
-    [[nodiscard]] tree_undo undo() noexcept {
-        if constexpr (is_shm_allocator<Allocator>) {
-            if (section_.is_there()) {
-                return {this, &save_links};
-            }
-        }
-        return {};
-    }
-
-  private:
-    static bool save_links(void* operation, const void* at, std::size_t bytes) {
-        auto& change = *static_cast<tree_operation*>(operation);
-        if (change.reports_) {
-            return change.section_.try_elements(at, bytes);
-        }
-        change.section_.words(at, at, bytes);
-        return true;
-    }
-
-    undo_scope<Allocator> section_;
-    bool done_ = false;
-    bool reports_;
-    bool possible_;
 };
 
 // `KeyOf` gets the key of a value; if `Multiple`, there may be several with the same key.
@@ -279,9 +145,9 @@ class tree {
     using node = tree_node<Value>;
     using iterator = tree_iterator<Value, false>;
     using const_iterator = tree_iterator<Value, true>;
-    using operation = tree_operation<Allocator>;
-    using traits = typename std::allocator_traits<Allocator>::template rebind_traits<node>;
-    using node_allocator = typename traits::allocator_type;
+    using pool = node_pool<tree_links, Value, Allocator>;
+    using operation = typename pool::operation;
+    using new_node = typename pool::new_node;
     using size_type = std::size_t;
 
     // Where a new node belongs, or the node that is there.
@@ -427,72 +293,12 @@ class tree {
 
     // ---- changing
 
-    // A new node, which is destroyed and freed unless it is released. None if there is no memory
-    // and the operation reports that.
-    class new_node {
-      public:
-        template <class... Arguments>
-        new_node(tree& where, const operation& change, Arguments&&... arguments)
-            : memory_(where.alloc_), node_(allocate(change)) {
-            if (node_ == nullptr) {
-                return;
-            }
-            ::new (static_cast<void*>(node_)) tree_links();
-#if defined(__cpp_exceptions)
-            try {
-                traits::construct(memory_, std::addressof(node_->value),
-                                  std::forward<Arguments>(arguments)...);
-            } catch (...) {
-                deallocate();
-                throw;
-            }
-#else
-            traits::construct(memory_, std::addressof(node_->value),
-                              std::forward<Arguments>(arguments)...);
-#endif
-        }
-
-        new_node(const new_node&) = delete;
-        new_node& operator=(const new_node&) = delete;
-
-        ~new_node() {
-            if (node_ != nullptr) {
-                traits::destroy(memory_, std::addressof(node_->value));
-                deallocate();
-            }
-        }
-
-        [[nodiscard]] node* get() const noexcept { return node_; }
-
-        node* release() noexcept { return std::exchange(node_, nullptr); }
-
-      private:
-        [[nodiscard]] node* allocate(const operation& change) {
-            if (!change.reports()) {
-                return std::to_address(traits::allocate(memory_, 1));
-            }
-            if (!change.is_possible()) {
-                return nullptr;
-            }
-            const auto memory = allocate_or_report(memory_, 1, "a map or set");
-            return memory == nullptr ? nullptr : std::to_address(memory);
-        }
-
-        void deallocate() noexcept {
-            traits::deallocate(
-                memory_, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
-        }
-
-        node_allocator memory_;
-        node* node_;
-    };
-
     // Returns the node with the key, and whether it is new. Without memory, an exception or, if the
     // operation `reports`, nullptr: last_failure() says why.
     template <class... Arguments>
     std::pair<tree_links*, bool> emplace(without_journal otherwise, Arguments&&... arguments) {
         operation change(alloc_, otherwise);
-        new_node made(*this, change, std::forward<Arguments>(arguments)...);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
         if (made.get() == nullptr) {
             return {nullptr, false};
         }
@@ -503,7 +309,7 @@ class tree {
     template <class... Arguments>
     std::pair<tree_links*, bool> emplace_hint(tree_links* hint, Arguments&&... arguments) {
         operation change(alloc_);
-        new_node made(*this, change, std::forward<Arguments>(arguments)...);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
         const place where = place_of(hint, key_of(made.get()));
         return link(change, made, where);
     }
@@ -516,7 +322,7 @@ class tree {
             return {where.found, false};
         }
         operation change(alloc_, otherwise);
-        new_node made(*this, change, std::forward<Arguments>(arguments)...);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
         if (made.get() == nullptr) {
             return {nullptr, false};
         }
@@ -530,14 +336,14 @@ class tree {
         }
         operation change(alloc_);
         change.section().words(taken, taken, sizeof(tree_links));
-        static_cast<void>(link_tree_node(head_, where.parent, where.side, taken, change.undo()));
+        static_cast<void>(link_tree_node(head_, where.parent, where.side, taken, undo(change)));
         change.done();
         return {taken, true};
     }
 
     node* unlink(tree_links* at) {
-        operation change(alloc_);
-        unlink_tree_node(head_, at, change.undo());
+        operation change(alloc_, several_steps);
+        unlink_tree_node(head_, at, undo(change));
         change.done();
         return static_cast<node*>(at);
     }
@@ -556,11 +362,11 @@ class tree {
     // Returns the node behind it.
     tree_links* erase(tree_links* at) {
         tree_links* const next = at->next();
-        operation change(alloc_);
-        unlink_tree_node(head_, at, change.undo());
-        save_value(change.section(), at);
+        operation change(alloc_, several_steps);
+        unlink_tree_node(head_, at, undo(change));
+        pool::save_value(change.section(), at);
         change.done();
-        free_node(static_cast<node*>(at));
+        pool::free(alloc_, at);
         return next;
     }
 
@@ -570,7 +376,7 @@ class tree {
             clear();
             return end();
         }
-        operation change(alloc_);
+        operation change(alloc_, several_steps);
         while (first != last) {
             first = erase(first);
         }
@@ -656,24 +462,23 @@ class tree {
             change.done();
             return {where.found, false};
         }
-        if (!link_tree_node(head_, where.parent, where.side, made.get(), change.undo())) {
+        if (!link_tree_node(head_, where.parent, where.side, made.get(), undo(change))) {
             return {nullptr, false};
         }
         change.done();
         return {made.release(), true};
     }
 
-    void save_value(undo_record<Allocator>& section, tree_links* at) {
-        if constexpr (!destroys_nothing<Allocator, Value>) {
-            section.elements(std::addressof(static_cast<node*>(at)->value), sizeof(Value));
+    [[nodiscard]] static tree_undo undo(operation& change) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (change.section().is_there()) {
+                return {std::addressof(change),
+                        [](void* record, const void* at, std::size_t bytes) {
+                            return static_cast<operation*>(record)->saves_words(at, bytes);
+                        }};
+            }
         }
-    }
-
-    void free_node(node* at) noexcept {
-        node_allocator memory(alloc_);
-        traits::destroy(memory, std::addressof(at->value));
-        traits::deallocate(memory, std::pointer_traits<typename traits::pointer>::pointer_to(*at),
-                           1);
+        return {};
     }
 
     // Frees all nodes, without recursion, and without changing them. In a section their values are
@@ -688,10 +493,8 @@ class tree {
                 tree_links* const parent = at->up();
                 const bool was_left = parent->left() == at;
                 tree_links* const sibling = was_left ? parent->right() : nullptr;
-                if_section_open(
-                    alloc_, without_journal::happens,
-                    [this, at](undo_record<Allocator>& section) { save_value(section, at); });
-                free_node(static_cast<node*>(at));
+                pool::save_value_if_open(alloc_, at);
+                pool::free(alloc_, at);
                 if (parent == end()) {
                     return;
                 }
@@ -719,7 +522,7 @@ class tree {
     [[nodiscard]] tree_links* root_to_move(operation& change) {
         tree_links* const root = head_.left();
         if (root != nullptr) {
-            change.undo().before_change(root);
+            undo(change).before_change(root);
         }
         return root;
     }

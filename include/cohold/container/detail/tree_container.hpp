@@ -420,7 +420,7 @@ class tree_container {
         if (static_cast<const void*>(this) == static_cast<const void*>(std::addressof(other))) {
             return;
         }
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         for (const_iterator at = other.begin(); at != other.end();) {
             const const_iterator next = std::next(at);
             const auto place = tree_.place_of(storage::key_of(at.links()));
@@ -462,7 +462,7 @@ class tree_container {
 
     // All or nothing.
     void assign_values(std::initializer_list<Value> values) {
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         tree_.clear();
         insert(values.begin(), values.end());
         change.done();
@@ -476,7 +476,7 @@ class tree_container {
     }
 
     void move_all(tree_container& other) {
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         for (tree_links* at = other.tree_.begin(); at != other.tree_.end(); at = at->next()) {
             emplace_hint(end(), std::move(static_cast<typename storage::node*>(at)->value));
         }
@@ -501,7 +501,7 @@ class tree_container {
             tree_.clear();
             tree_.set_allocator(other.tree_.alloc());
         }
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         tree_.clear();
         tree_.set_compare(other.tree_.compare());
         copy_all(other);
@@ -516,7 +516,7 @@ class tree_container {
             tree_.clear();
             tree_.set_allocator(other.tree_.alloc());
         }
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         tree_.save_head(change);
         tree_.clear();
         tree_.set_compare(other.tree_.compare());
@@ -599,15 +599,7 @@ template <class Key, class Value, class KeyOf, class Compare, class Allocator, b
 [[nodiscard]] bool operator==(
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    if (a.size() != b.size()) {
-        return false;
-    }
-    for (auto x = a.begin(), y = b.begin(); x != a.end(); ++x, ++y) {
-        if (!static_cast<bool>(*x == *y)) {
-            return false;
-        }
-    }
-    return true;
+    return a.size() == b.size() && equal_elements(a.begin(), b.begin(), a.size());
 }
 
 template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
@@ -615,17 +607,7 @@ template <class Key, class Value, class KeyOf, class Compare, class Allocator, b
 [[nodiscard]] synth_three_way_result<Value> operator<=>(
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    auto x = a.begin();
-    auto y = b.begin();
-    for (; x != a.end() && y != b.end(); ++x, ++y) {
-        if (const auto order = synth_three_way(*x, *y); order != 0) {
-            return order;
-        }
-    }
-    if (x == a.end() && y == b.end()) {
-        return std::strong_ordering::equal;
-    }
-    return x == a.end() ? std::strong_ordering::less : std::strong_ordering::greater;
+    return compare_elements(a.begin(), a.end(), b.begin(), b.end());
 }
 
 } // namespace detail
@@ -637,7 +619,7 @@ std::size_t erase_if(detail::tree_container<Key, Value, KeyOf, Compare, Allocato
                                             ConstOnly, Handle>& container,
                      Predicate predicate) {
     const std::size_t size = container.size();
-    detail::tree_operation<Allocator> change(container.get_allocator());
+    detail::container_operation<Allocator> change(container.get_allocator(), detail::several_steps);
     for (auto at = container.begin(); at != container.end();) {
         if (static_cast<bool>(predicate(*at))) {
             at = container.erase(at);

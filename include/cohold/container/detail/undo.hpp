@@ -335,7 +335,8 @@ template <class Allocator>
 class undo_scope : public undo_record<Allocator> {
   public:
     explicit undo_scope(const Allocator& /*allocator*/,
-                        without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+                        without_journal /*otherwise*/ = without_journal::fails,
+                        bool /*undoable*/ = false) noexcept {}
 
     void roll_back() noexcept {}
 
@@ -345,9 +346,10 @@ class undo_scope : public undo_record<Allocator> {
 template <class T>
 class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
   public:
+    // `undoable`: roll_back() also restores what is saved outside the segment.
     explicit undo_scope(const shm_allocator<T>& allocator,
-                        without_journal otherwise = without_journal::fails)
-        : undo_scope(find(allocator.header(), otherwise), otherwise) {}
+                        without_journal otherwise = without_journal::fails, bool undoable = false)
+        : undo_scope(find(allocator.header(), otherwise), otherwise, undoable) {}
 
     // Undoes what was saved in this section, and what was allocated.
     void roll_back() noexcept {
@@ -357,8 +359,8 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
     }
 
   private:
-    undo_scope(transaction* mine, without_journal otherwise) noexcept
-        : undo_record<shm_allocator<T>>(mine, otherwise), section_(mine, false) {}
+    undo_scope(transaction* mine, without_journal otherwise, bool undoable) noexcept
+        : undo_record<shm_allocator<T>>(mine, otherwise), section_(mine, undoable) {}
 
     static transaction* find(segment_header* header, without_journal otherwise) {
         if (header == nullptr) {
