@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -63,6 +64,19 @@ int main(int argc, char** argv) {
     ordered = {{"Grace", 85}, {"Ada", 36}, {"Charles", 79}};
     ordered.erase("Charles");
     segment.construct<cohold::shm_set<std::int64_t>>("sorted") = {7, 2, 5, 3};
+
+    auto& list = segment.construct<cohold::shm_list<cohold::shm_string>>("list");
+    list = {"one", "three", "two"};
+    list.splice(list.end(), list, std::next(list.begin()));
+    segment.construct<cohold::shm_list<double>>("no list");
+    auto& recent = segment.construct<cohold::shm_deque<std::int32_t>>("recent");
+    for (int i = 0; i < 2000; ++i) { // its first position is behind 0 in the end
+        recent.push_back(i);
+        recent.push_front(-i);
+    }
+    while (recent.front() < 1996) {
+        recent.pop_front();
+    }
 
     segment.construct<cohold::shm_vector<char>>("letters", std::size_t{3}, 'x');
     segment.construct<cohold::shm_basic_string<char16_t>>("wide", u"sechzehn");

@@ -241,6 +241,10 @@ class Parser:
                 made = array_of(element, int(rest))
             elif name == "shm_vector":
                 made = Type(32, 8, lambda segment, at: vector(segment, at, element), False)
+            elif name == "shm_list":
+                made = Type(32, 8, lambda segment, at: ring(segment, at, element), False)
+            elif name == "shm_deque":
+                made = Type(40, 8, lambda segment, at: deque(segment, at, element), False)
             elif name in ("shm_map", "shm_multimap", "shm_set", "shm_multiset"):
                 made = Type(56, 8, lambda segment, at: tree(segment, at, element), False)
             elif name == "shm_queue":
@@ -266,6 +270,27 @@ class Parser:
 # #region containers
 def vector(segment, at, element):
     return elements(segment, element, segment.pointer(at) or 0, segment.read("Q", at + 8))
+
+
+def ring(segment, at, element):
+    """The elements of a list."""
+    place = round_up(16, element.alignment)
+    values, node = [], at + segment.read("q", at + 8)
+    while node != at:
+        values.append(element.read(segment, node + place))
+        node += segment.read("q", node + 8)
+    return values
+
+
+def deque(segment, at, element):
+    slots, first, last = (segment.read("Q", at + field) for field in (8, 16, 24))
+    block = 4 if element.size > 256 else 1 << (1024 // element.size).bit_length() - 1
+    values = []
+    while first != last:
+        slot = segment.pointer(at) + first // block % slots * 8
+        values.append(element.read(segment, segment.pointer(slot) + first % block * element.size))
+        first = first + 1 & MASK
+    return values
 
 
 def string(segment, at, width):

@@ -67,10 +67,12 @@
 
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/container/shm_broadcast.hpp>
+#include <cohold/container/shm_deque.hpp>
 #include <cohold/container/shm_hash.hpp>
 #include <cohold/container/shm_hash_map.hpp>
 #include <cohold/container/shm_hash_set.hpp>
 #include <cohold/container/shm_latest.hpp>
+#include <cohold/container/shm_list.hpp>
 #include <cohold/container/shm_map.hpp>
 #include <cohold/container/shm_message_queue.hpp>
 #include <cohold/container/shm_pool.hpp>

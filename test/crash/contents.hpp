@@ -89,6 +89,30 @@ std::string tell(cohold::shm_vector<T, Allocator>& it) {
     return text + "]/" + std::to_string(it.capacity());
 }
 
+// The elements of a list or deque, in both directions.
+template <class C>
+std::string tell_sequence(C& it) {
+    std::string text = "[";
+    for (auto& each : it) {
+        text.append(text.size() == 1 ? "" : " ").append(tell(each));
+    }
+    std::size_t count = 0;
+    for (auto at = it.rbegin(); at != it.rend(); ++at) {
+        ++count;
+    }
+    return count == it.size() ? text + "]" : "a sequence with a wrong size";
+}
+
+template <class T, class Allocator>
+std::string tell(cohold::shm_list<T, Allocator>& it) {
+    return tell_sequence(it);
+}
+
+template <class T, class Allocator>
+std::string tell(cohold::shm_deque<T, Allocator>& it) {
+    return tell_sequence(it);
+}
+
 // Takes out all elements.
 template <class T, cohold::concurrency Concurrency, class Waiting>
 std::string tell(cohold::shm_queue<T, Concurrency, Waiting>& it) {

@@ -16,12 +16,14 @@ EXPECTED = {
     "counters": ("std::array<std::atomic<u32>,2>", [0, 0]),
     "half": ("f64", 0.5),
     "letters": ("shm_vector<char>", "xxx"),
+    "list": ("shm_list<shm_string>", ["one", "two", "three"]),
     "maybe": ("std::optional<i32>", {"value": 7, "has_value": True}),
     "messages": ("shm_message_queue", {
         "messages": [[9, "first"], [0, "third"]], "capacity": 1000, "closed": True}),
     "news": ("shm_broadcast<app::point>", {
         "messages": [{"x": 2, "y": -2, "shade": 0}, {"x": 3, "y": -3, "shade": 0}],
         "capacity": 2, "published": 3, "closed": False}),
+    "no list": ("shm_list<f64>", []),
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
     "paths": ("shm_hash_map<shm_string,i32>", [["/tmp", -1]]),
@@ -34,6 +36,7 @@ EXPECTED = {
     "primes": ("shm_hash_set<u64>", [7]),
     "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
     "row": ("shm_latest<std::array<i32,20>>", {"value": [3, 4, 5] + [0] * 17, "version": 2}),
+    "recent": ("shm_deque<i32>", [1996, 1997, 1998, 1999]),
     "sorted": ("shm_set<i64>", [2, 3, 5, 7]),
     "wide": ("shm_basic_string<char16>", "sechzehn"),
     "yes": ("bool", True),

@@ -22,8 +22,9 @@ inline constexpr several_steps_t several_steps{};
 template <class Allocator>
 class container_operation {
   public:
-    container_operation(const Allocator& allocator, several_steps_t /*steps*/)
-        : section_(allocator, without_journal::fails, true), reports_(false),
+    container_operation(const Allocator& allocator, several_steps_t /*steps*/,
+                        without_journal otherwise = without_journal::fails)
+        : section_(allocator, otherwise, true), reports_(otherwise == without_journal::reports),
           possible_(section_.is_there() || !has_segment(allocator)) {}
 
     explicit container_operation(const Allocator& allocator,
