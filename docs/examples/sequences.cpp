@@ -15,10 +15,12 @@ int main() {
         const auto segment = cohold::segment<>::create("example-sequences");
 
         using tasks = cohold::shm_list<cohold::shm_string>;
+
         struct board {
             tasks waiting;
             tasks done;
         };
+
         auto& shared = segment.construct<cohold::shm_guarded<board>>("board");
         shared.with([](board& all) { // both lists change, or none
             all.waiting = {"write", "test", "measure"};

@@ -65,6 +65,7 @@
 #include <cohold/sync/shm_shared_mutex.hpp>
 #include <cohold/sync/waiting.hpp>
 
+#include <cohold/container/segment_memory_resource.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/container/shm_broadcast.hpp>
 #include <cohold/container/shm_deque.hpp>

@@ -270,7 +270,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     template <class F>
     auto shown_to(F& f) noexcept {
         return [this, &f](const place& at, transaction&) {
-            const detail::hash_visit visiting(this);
+            const detail::hash_visit visiting(this->table_);
             f(this->seen(at));
         };
     }

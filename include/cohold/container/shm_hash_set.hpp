@@ -120,19 +120,20 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
 
     template <class F, class K>
     bool insert_as(std::error_code* report, F&& f, K&& key) {
+        constexpr bool converted = !std::is_same_v<std::remove_cvref_t<K>, Key> &&
+                                   !detail::hash_is_transparent<Hash, Equal>;
         return base::with_key(key, [&](const auto& known) {
             return this->put(
                        known, report,
                        [&](void* at) {
-                           if constexpr (std::is_same_v<decltype(known), const Key&> &&
-                                         !std::is_same_v<std::remove_cvref_t<K>, Key>) {
-                               ::new (at) Key(known); // converted already
+                           if constexpr (converted) {
+                               ::new (at) Key(known);
                            } else {
                                ::new (at) Key(std::forward<K>(key));
                            }
                        },
                        [&](const place& at, auto& /*mine*/) {
-                           const detail::hash_visit visiting(this);
+                           const detail::hash_visit visiting(this->table_);
                            f(this->seen(at));
                        }) == result::inserted;
         });

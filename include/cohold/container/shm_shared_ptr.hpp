@@ -449,6 +449,19 @@ struct type_description<shm_weak_ptr<T>> {
     }
 };
 
+/// Orders shm_shared_ptr and shm_weak_ptr by the objects that they keep, as std::owner_less<> does
+/// with those of std: for a shm_set<shm_weak_ptr<T>, owner_less>, for instance. The order of the
+/// objects of one segment is the same in every process.
+struct owner_less {
+    using is_transparent = void;
+
+    template <class A, class B>
+        requires requires(const A& a, const B& b) { a.owner_before(b); }
+    [[nodiscard]] bool operator()(const A& a, const B& b) const noexcept {
+        return a.owner_before(b);
+    }
+};
+
 COHOLD_NAMESPACE_END
 
 /// Of the address in this process: it differs between processes.

@@ -27,6 +27,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/child.hpp"
+
 using namespace cohold;
 
 namespace {
@@ -564,6 +566,49 @@ TEST_CASE("a function that is called with the table locked must not change the t
     // Copies of plain elements are visited without a lock.
     CHECK(it.cvisit(1, [&](const auto& each) { it.erase(each.first); }) == 1);
     CHECK(it.empty());
+}
+
+TEST_CASE("nor through another mapping of the segment") {
+    const std::string name = support::own_name("visited");
+    {
+        const auto here = cohold::segment<>::create(name);
+        const auto again = cohold::segment<>::open(name);
+        map& it = here.construct<map>("it");
+        map& same = *again.find<map>("it");
+        map& other = here.construct<map>("other");
+        map& other_again = *again.find<map>("other");
+        it.try_emplace(1, 10u);
+        std::error_code ec;
+        CHECK(it.visit(1, [&](auto&) {
+            CHECK_FALSE(same.try_emplace(ec, 2u, 20u));
+            CHECK(ec == std::errc::resource_deadlock_would_occur);
+            CHECK(other_again.try_emplace(1, 1u));
+        }) == 1);
+        CHECK(same.visit(1, [&](auto&) { CHECK_THROWS_AS(it.erase(1), failure); }) == 1);
+        CHECK(other.size() == 1);
+        CHECK(same.size() == 1);
+    }
+    CHECK(cohold::segment<>::remove(name));
+}
+
+TEST_CASE("room that is asked for") {
+    const memory shared = memory::create();
+    map& it = shared.construct<map>("it");
+    CHECK(it.load_factor() == 0.0F);
+    CHECK(it.max_size() > 1000000);
+    it.rehash(1000);
+    CHECK(it.load_factor() == 0.0F);
+    for (unsigned i = 0; i < 1000; ++i) {
+        it.try_emplace(i, i);
+    }
+    const float full = it.load_factor();
+    CHECK(full > 0.3F);
+    CHECK(full <= 1.0F);
+    std::error_code ec;
+    it.rehash(10000, ec);
+    CHECK(!ec);
+    CHECK(it.load_factor() < full / 4);
+    CHECK(it.size() == 1000);
 }
 
 TEST_CASE("changes in a section are permanent even if it is undone") {

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -44,6 +45,20 @@ TEST_CASE("the interface of std::set") {
     CHECK(s.contains("b"sv));
     CHECK(*s.rbegin() == "b");
     CHECK(*s.insert(s.end(), "c") == "c");
+    // Made in the segment, whatever the length.
+    const std::string text(50, 'y');
+    CHECK(s.insert(text).second);
+    CHECK(!s.insert(std::string_view(text)).second);
+    CHECK(s.find(text)->get_allocator() == here.allocator<char>());
+    CHECK(s.insert("yet another text that does not fit into the string itself").second);
+    std::error_code ec;
+    CHECK(!s.insert(text, ec).second);
+    CHECK(!ec);
+    CHECK(s.erase(text) == 1);
+    CHECK(s.erase("yet another text that does not fit into the string itself") == 1);
+    shm_set<int> numbers({2}, here.allocator<int>());
+    const long three = 3;
+    CHECK(numbers.insert(static_cast<int>(three)).second);
     s.insert({"d", "e", "b"});
     CHECK(s.size() == 5);
     CHECK(s.erase("d") == 1);

@@ -93,6 +93,7 @@ TEST_CASE("shm_shared_ptr on a stack") {
         CHECK(part.use_count() == 3);
         CHECK_FALSE(part.owner_before(d));
         CHECK_FALSE(d.owner_before(part));
+        CHECK(cohold::owner_less()(a, d) == a.owner_before(d));
         CHECK(a.owner_before(d) != d.owner_before(a));
         const shm_shared_ptr<tallied>& itself = a;
         a = itself;

@@ -375,8 +375,8 @@ class deque_storage {
         if (counted && position - first < last - position) {
             added_elements undo{*this, first, last};
             each([this](auto&&... arguments) {
-                emplace_front(without_journal::fails,
-                              std::forward<decltype(arguments)>(arguments)...);
+                this->emplace_front(without_journal::fails,
+                                    std::forward<decltype(arguments)>(arguments)...);
             });
             undo.done();
             // The new ones are there in reverse order, and the others come in front of them.
@@ -387,8 +387,8 @@ class deque_storage {
         } else {
             added_elements undo{*this, first, last};
             each([this](auto&&... arguments) {
-                emplace_back(without_journal::fails,
-                             std::forward<decltype(arguments)>(arguments)...);
+                this->emplace_back(without_journal::fails,
+                                   std::forward<decltype(arguments)>(arguments)...);
             });
             undo.done();
             if (position != last && words_.last != last) {
@@ -410,7 +410,8 @@ class deque_storage {
         save_ends(change.section());
         added_elements undo{*this, words_.first, words_.last};
         each([this](auto&&... arguments) {
-            emplace_back(without_journal::fails, std::forward<decltype(arguments)>(arguments)...);
+            this->emplace_back(without_journal::fails,
+                               std::forward<decltype(arguments)>(arguments)...);
         });
         undo.done();
         change.done();

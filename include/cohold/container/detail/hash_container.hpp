@@ -116,6 +116,27 @@ class hash_container {
         return none;
     }
 
+    /// What a directory of the greatest depth has room for.
+    [[nodiscard]] size_type max_size() const noexcept {
+        constexpr std::uint64_t blocks = std::uint64_t{1} << most_depth;
+        constexpr std::uint64_t addressable = static_cast<std::size_t>(PTRDIFF_MAX) / slot_bytes;
+        return static_cast<size_type>(addressable / block_slots < blocks ? addressable
+                                                                         : blocks * block_slots);
+    }
+
+    /// Elements for each place of the table, between 0 and 1. *Complexity*: that of size().
+    [[nodiscard]] float load_factor() const noexcept {
+        size_type used = 0;
+        size_type places = 0;
+        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
+            const auto [found, next] = count_in(way, hash);
+            used += found;
+            places += block_slots;
+            return next;
+        });
+        return places == 0 ? 0.0F : static_cast<float>(used) / static_cast<float>(places);
+    }
+
     [[nodiscard]] hasher hash_function() const noexcept { return {}; }
 
     [[nodiscard]] key_equal key_eq() const noexcept { return {}; }
@@ -170,7 +191,7 @@ class hash_container {
         requires(!is_plain)
     {
         return with_element(key, nullptr, [&](const hash_place& place, transaction&) {
-            const hash_visit visiting(this);
+            const hash_visit visiting(table_);
             std::forward<F>(f)(std::as_const(element(place)));
         });
     }
@@ -293,7 +314,7 @@ class hash_container {
     void clear() {
         lock_each([&](hash_block& block, transaction& mine) {
             if constexpr (!is_plain) {
-                const hash_visit visiting(this);
+                const hash_visit visiting(table_);
                 static_cast<void>(
                     visit_groups(block, mine, [&](const hash_place& place, transaction& me) {
                         remove(place, me);
@@ -320,6 +341,11 @@ class hash_container {
         detail::clear(ec);
         static_cast<void>(table_.split_to(depth_for(count), shape, &ec));
     }
+
+    /// The same: a table never becomes smaller.
+    void rehash(size_type count) { reserve(count); }
+
+    void rehash(size_type count, std::error_code& ec) { reserve(count, ec); }
 
   protected:
     hash_container() noexcept { check(); }
@@ -435,7 +461,7 @@ class hash_container {
 
     template <class F>
     [[nodiscard]] bool decide(const hash_place& place, F& f) const {
-        const hash_visit visiting(this);
+        const hash_visit visiting(table_);
         return static_cast<bool>(f(seen(place)));
     }
 
@@ -817,7 +843,7 @@ class hash_container {
     template <class Act>
     bool visit_locked(const Act& act) {
         return lock_each([this, &act](hash_block& block, transaction& mine) {
-            const hash_visit visiting(this);
+            const hash_visit visiting(table_);
             return visit_groups(block, mine, act);
         });
     }
@@ -1034,7 +1060,7 @@ class hash_container {
             copied changed;
             std::memcpy(changed.bytes, place.bytes(shape), sizeof changed);
             {
-                const hash_visit visiting(this);
+                const hash_visit visiting(table_);
                 std::forward<F>(f)(changed.value());
             }
             if (std::memcmp(changed.bytes, place.bytes(shape), sizeof changed) != 0) {
@@ -1049,7 +1075,7 @@ class hash_container {
                 save_plain_parts(mine, changed);
             }
             {
-                const hash_visit visiting(this);
+                const hash_visit visiting(table_);
                 std::forward<F>(f)(changed);
             }
             changing->commit();

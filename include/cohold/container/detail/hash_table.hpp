@@ -277,14 +277,16 @@ struct hash_way {
     hash_block* block = nullptr;
 };
 
+class hash_table;
+
 // The tables whose locks this thread holds while it calls the user's functions.
 struct hash_visit {
-    const void* table;
+    const hash_table& table;
     const hash_visit* outer;
 
     static inline thread_local constinit const hash_visit* innermost = nullptr;
 
-    explicit hash_visit(const void* visited) noexcept : table(visited), outer(innermost) {
+    explicit hash_visit(const hash_table& visited) noexcept : table(visited), outer(innermost) {
         innermost = this;
     }
 
@@ -293,13 +295,8 @@ struct hash_visit {
 
     ~hash_visit() { innermost = outer; }
 
-    [[nodiscard]] static bool is_visiting(const void* asked) noexcept {
-        const hash_visit* each = innermost;
-        while (each != nullptr && each->table != asked) {
-            each = each->outer;
-        }
-        return each != nullptr;
-    }
+    // Also through another mapping of the segment.
+    [[nodiscard]] static bool is_visiting(const hash_table& asked) noexcept;
 };
 
 class hash_table {

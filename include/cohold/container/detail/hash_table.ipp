@@ -14,6 +14,19 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+[[gnu::noinline]] COHOLD_INLINE bool hash_visit::is_visiting(const hash_table& asked) noexcept {
+    const auto place = [](const hash_table& table) noexcept {
+        return reinterpret_cast<std::uintptr_t>(&table) -
+               reinterpret_cast<std::uintptr_t>(table.header());
+    };
+    const hash_visit* each = innermost;
+    while (each != nullptr && (place(each->table) != place(asked) ||
+                               !is_same_segment(*each->table.header(), *asked.header()))) {
+        each = each->outer;
+    }
+    return each != nullptr;
+}
+
 // ---- growth, by one thread
 
 struct hash_growth {
@@ -58,7 +71,7 @@ struct hash_growth {
     // The same for the lock of a block, for which this thread must not wait if another thread may
     // be waiting for it.
     void lock_block(hash_block& block, std::error_code& ec) const noexcept {
-        const bool visiting = hash_visit::is_visiting(&table);
+        const bool visiting = hash_visit::is_visiting(table);
         if (same_owner(block.lock.holder(), mine.word()) || (visiting && config::heap_checks) ||
             (!block.lock.try_lock(mine.word()) && visiting)) {
             fail_errno(ec, EDEADLK,

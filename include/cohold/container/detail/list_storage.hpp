@@ -23,8 +23,10 @@ struct alignas(8) list_links {
     std::int64_t link[2] = {0, 0};
 
     [[nodiscard]] list_links* next(int side = 1) noexcept {
-        return reinterpret_cast<list_links*>(reinterpret_cast<char*>(this) +
-                                             static_cast<std::ptrdiff_t>(link[side]));
+        std::uintptr_t address =
+            reinterpret_cast<std::uintptr_t>(this) + static_cast<std::uintptr_t>(link[side]);
+        asm("" : "+r"(address)); // or g++ takes all nodes for parts of a head on a stack
+        return reinterpret_cast<list_links*>(address);
     }
 
     [[nodiscard]] list_links* previous() noexcept { return next(0); }

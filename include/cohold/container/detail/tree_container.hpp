@@ -63,6 +63,14 @@ class tree_container {
     using storage = tree<Key, Value, KeyOf, Compare, Allocator, Multiple>;
     using traits = std::allocator_traits<Allocator>;
 
+    // Numbers are converted first: 2.5 lies between 2 and 3, but becomes 2.
+    template <class K>
+    static constexpr bool makes_key =
+        transparent<Compare> && std::is_class_v<Key> && std::is_constructible_v<Key, K&&> &&
+        !std::is_same_v<std::remove_cvref_t<K>, Key> &&
+        !std::is_same_v<std::remove_cvref_t<K>, Handle> &&
+        std::predicate<const Compare&, const std::remove_cvref_t<K>&, const Key&>;
+
   public:
     using key_type = Key;
     using value_type = Value;
@@ -310,6 +318,23 @@ class tree_container {
                  !std::is_same_v<std::remove_cvref_t<V>, Value>)
     insertion insert(V&& value) {
         return emplace(std::forward<V>(value));
+    }
+
+    /// Of a set: an element made, in the segment, of what the transparent comparison compares with
+    /// elements, unless there is an equal one.
+    template <class K>
+        requires(ConstOnly && makes_key<K>)
+    insertion insert(K&& key) {
+        return inserted(
+            tree_.emplace_at(tree_.place_of(key), without_journal::fails, std::forward<K>(key)));
+    }
+
+    template <class K>
+        requires(ConstOnly && makes_key<K>)
+    insertion insert(K&& key, std::error_code& ec) {
+        return inserted(
+            tree_.emplace_at(tree_.place_of(key), without_journal::reports, std::forward<K>(key)),
+            ec);
     }
 
     iterator insert(const_iterator hint, const Value& value) { return insert_before(hint, value); }
