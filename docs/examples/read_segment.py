@@ -15,7 +15,6 @@ import sys
 
 LAYOUT_VERSION = 1
 HEADER_BYTES = 704
-FULL = 2  # the state of a slot of a queue
 MASK = 0xFFFFFFFFFFFFFFFF
 
 
@@ -248,7 +247,7 @@ class Parser:
             elif name in ("shm_map", "shm_multimap", "shm_set", "shm_multiset"):
                 made = Type(56, 8, lambda segment, at: tree(segment, at, element), False)
             elif name == "shm_queue":
-                made = Type(192, 64, lambda segment, at: queue(segment, at, element), False)
+                made = Type(320, 64, lambda segment, at: queue(segment, at, element), False)
             elif name == "shm_broadcast":
                 made = Type(128, 64, lambda segment, at: broadcast(segment, at, element), False)
             elif name == "shm_latest":
@@ -323,16 +322,21 @@ def tree(segment, at, element):
 
 def queue(segment, at, element):
     """What is in the queue, the oldest first."""
-    slots, capacity = segment.pointer(at), segment.read("I", at + 16)
-    storage = round_up(8, element.alignment)
-    stride = round_up(storage + element.size, max(8, element.alignment))
-    head, places = segment.read("Q", at + 128) >> 32, []
-    for index in range(capacity):
-        word = segment.read("Q", slots + index * stride)
-        if word >> 28 & 15 == FULL:
-            turn = (word >> 32) - head + 0x80000000 & 0xFFFFFFFF  # turns wrap
-            places.append((turn, index))
-    values = [element.read(segment, slots + i * stride + storage) for _, i in sorted(places)]
+    ring, capacity = segment.pointer(at), segment.read("I", at + 16)
+    end, in_line = segment.read("I", at + 32), segment.read("I", at + 36)
+    bits, place, values = in_line.bit_length(), segment.read("Q", at + 192), []
+    while len(values) < capacity:
+        turn, index = place >> 32, place & 0xFFFFFFFF
+        line, offset = index >> bits, index & (1 << bits) - 1
+        if in_line:
+            known, item = segment.read("Q", ring + line * 64), ring + line * 64 + 8
+        else:
+            known, item = segment.read("Q", at + 128), ring + line * element.size
+        if known == place or known - place & 1 << 63:  # positions wrap
+            break
+        values.append(element.read(segment, item + offset * element.size))
+        index = line + 1 << bits if offset + 1 == in_line else index + 1
+        place = (turn << 32 | index) if index != end else (turn + 1 & 0xFFFFFFFF) << 32
     return {"elements": values, "capacity": capacity, "closed": segment.read("I", at + 20) != 0}
 # #endregion containers
 

@@ -58,6 +58,9 @@ struct cohold_queue {
     bool try_push(const T& value) { return q.try_push(value); }
 
     bool try_pop(T& value) {
+        if constexpr (sizeof(T) > 16) {
+            return q.try_pop(value); // no second element on the way
+        }
         auto popped = q.try_pop();
         if (popped) {
             value = *popped;

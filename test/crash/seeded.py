@@ -29,6 +29,7 @@ BUGS = [
      "        store_in_order(log_->top, top + room + sizeof(journal_record));\n"
      "        write(base() + top, at, bytes);\n",
      "guarded", "pop, pop, push"),
+<<<<<<< HEAD
     ("head_past_a_reading_slot",
      "                if (clean) {\n"
      "                    static_cast<void>(stop(outcome::done));\n"
@@ -48,6 +49,14 @@ BUGS = [
      "        next_step();\n",
      "",
      "messages", "try_pop, one"),
+=======
+    ("published_before_it_is_written",
+     "        copy_element(into, std::addressof(value));\n"
+     "        publish(at, after);\n",
+     "        publish(at, after);\n"
+     "        copy_element(into, std::addressof(value));\n",
+     "queue", "try_push, mpmc, arrays, going round"),
+>>>>>>> 37adbd6 (Give all queues one core: two sides and a ring between them)
     ("the_dead_are_not_recovered_before_names_are_destroyed",
      "    recover_all(memory.header(), section_->process_word(), whom::unfinished);\n",
      "",
@@ -88,11 +97,32 @@ BUGS = [
      "        change.deallocate(block);\n    }\n    change.set(log_.top, below);\n",
      "        change.deallocate(block);\n    }\n    store_in_order(log_.top, below);\n",
      "guarded", "growth, twice"),
-    ("the_mark_of_the_dead_stays",
-     "        resolve_claim(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),\n"
-     "                           generation_of(thread != nobody ? thread : dead));\n",
-     "        static_cast<void>(dead), static_cast<void>(thread);\n",
+    ("what_a_dead_producer_claimed_stays",
+     "        claimed_.store(published(), std::memory_order_relaxed);\n",
+     "        static_cast<void>(published());\n",
      "queue", "try_push, mpmc, arrays, going round"),
+    ("the_last_place_of_the_dead_counts_as_taken",
+     "               (!is_closed() && !is_published_up_to(at));\n",
+     "               false;\n",
+     "queue", "try_push, mpmc, arrays, one place left"),
+    ("what_a_dead_consumer_took_stays",
+     "        taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);\n",
+     "",
+     "queue", "try_pop_n, mpmc, arrays, going round"),
+    ("the_head_is_known_before_the_room_is",
+     "        store_in_order(limit_, limit);\n"
+     "        seen_head_.store(head, std::memory_order_relaxed);\n",
+     "        store_in_order(seen_head_, head);\n"
+     "        limit_.store(limit, std::memory_order_relaxed);\n",
+     "queue", "try_push, spsc, ints, room to be found"),
+    ("nobody_waits_for_who_was_biased",
+     "        if (victim != nobody && !expel(side, victim, *who.header)) {\n",
+     "        if (victim == who.me) {\n",
+     "queue", "mpmc, ints, and popped, twice, biased, another pushes"),
+    ("a_position_that_went_on_is_not_reached",
+     "    return static_cast<std::int64_t>(now - value) >= 0;\n",
+     "    return now == value;\n",
+     "queue", "vectors"),
     ("a_step_is_noted_before_it_is_kept",
      "            move(kept_, place_ + at, size_at(at));\n"
      "            note(at, true);\n",

@@ -279,7 +279,7 @@ int soak(std::chrono::seconds duration) {
     return book.wrong == 0 ? 0 : 1;
 }
 
-// Constructed in the slot of a queue; the process does not survive that.
+// Constructed in the ring of a queue; the process does not survive that.
 struct fatal {
     operator message() const { // NOLINT: converts, as an argument of emplace
         std::raise(SIGKILL);
@@ -296,8 +296,7 @@ int repeat(std::uint64_t times) {
     std::size_t used = 0;
     std::size_t size = 0;
     const auto begin = clock_type::now();
-    // The slot of all those that crash. Its generations wrap now and then, and with them the 16
-    // bits that claims in queues have of a generation.
+    // The slot of all those that crash. Its generations wrap now and then.
     auto& slot = cohold::detail::participant_table::of(*where.allocator<int>().header()).slots[1];
     std::uint64_t wraps = 0;
     for (std::uint64_t i = 0; i < times && book.wrong == 0; ++i) {

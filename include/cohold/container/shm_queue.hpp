@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <cohold/container/detail/queue_ring.hpp>
+#include <cohold/container/detail/queue_core.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/os/time.hpp>
 #include <cohold/sync/waiting.hpp>
@@ -44,7 +44,7 @@ class basic_queue {
     static constexpr bool many_consumers =
         Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
 
-    using ring = queue_ring<T, many_producers, many_consumers, Allocator>;
+    using core = queue_core<T, many_producers, many_consumers, Allocator>;
 
   public:
     using value_type = T;
@@ -61,7 +61,7 @@ class basic_queue {
     // warning; as 64 bits a negative one is beyond what fits.
     template <std::integral Capacity>
     basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
-        : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {
+        : core_(first, static_cast<std::uint64_t>(capacity), allocator) {
         check_element();
     }
 
@@ -73,15 +73,16 @@ class basic_queue {
 
     /// Appends an element; waits while the queue is full. Returns false, with the argument
     /// unchanged, once the queue is closed. Errors: what T's constructor throws; then no element is
-    /// added and nobody waits for it. (In a queue of many producers, the place stays unused until
-    /// the elements before it are taken.) Complexity: constant; no system call unless this thread
+    /// added and nobody waits for it. Complexity: constant; no system call unless this thread
     /// sleeps or another sleeps for an element.
     bool push(const T& value) { return put(for_ever, value); }
 
     /// @copydoc push(const T&)
     bool push(T&& value) { return put(for_ever, std::move(value)); }
 
-    /// Constructs an element in place; otherwise like push.
+    /// Constructs an element in place; otherwise like push. Until that is done, other producers
+    /// wait. Errors: also std::errc::resource_deadlock_would_occur, if the constructor pushes to
+    /// the same queue.
     template <class... Args>
     bool emplace(Args&&... args) {
         return put(for_ever, std::forward<Args>(args)...);
@@ -98,9 +99,9 @@ class basic_queue {
     /// Constructs an element in place; otherwise like try_push.
     template <class... Args>
     bool try_emplace(Args&&... args) {
-        const bool pushed = ring_.try_emplace(std::forward<Args>(args)...) == outcome::done;
+        const bool pushed = core_.try_emplace(std::forward<Args>(args)...) == outcome::done;
         if (pushed) {
-            ring_.notify_items(1);
+            core_.notify_items(1);
         }
         return pushed;
     }
@@ -198,8 +199,8 @@ class basic_queue {
     }
 
     /// Appends copies of the first elements of `values`, as many as there is room for at once, and
-    /// returns how many. Elements of other producers may come between them. If a constructor
-    /// throws, the elements before that one are in the queue.
+    /// returns how many. Elements of other producers may come between them, unless they are plain
+    /// bytes. If a constructor throws, the elements before that one are in the queue.
     std::size_t try_push_n(std::span<const T> values) {
         outcome why = outcome::done;
         return push_batch(values, why);
@@ -234,7 +235,7 @@ class basic_queue {
     // The same functions for callers that want to know the reason. `ec` is clear if the element has
     // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
     // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
-    // is working on the next slot, so that even this is unknown; try again. Or
+    // is pushing, or popping, and makes no progress, so that even this is unknown; try again. Or
     // std::errc::timed_out, where a time was given. Or an error of the thread's first use of a
     // segment, errc::too_many_participants for instance, or errc::section_open. Only the last group
     // changes last_failure(). What T's members throw passes through.
@@ -265,13 +266,13 @@ class basic_queue {
     /// Like try_emplace; errc::full, busy or closed.
     template <class... Args>
     bool try_emplace(std::error_code& ec, Args&&... args) {
-        ring_.template prepare_to_emplace<Args...>(ec);
+        core_.template prepare_to_emplace<Args...>(ec);
         if (ec) {
             return false;
         }
-        const outcome result = ring_.try_emplace(std::forward<Args>(args)...);
+        const outcome result = core_.try_emplace(std::forward<Args>(args)...);
         if (result == outcome::done) {
-            ring_.notify_items(1);
+            core_.notify_items(1);
         }
         return is_done(result, errc::full, ec);
     }
@@ -341,7 +342,7 @@ class basic_queue {
     bool try_pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
-        ring_.prepare_to_take(ec);
+        core_.prepare_to_take(ec);
         assigned into{value};
         return !ec && is_done(taken_at_once(into), errc::empty, ec);
     }
@@ -366,7 +367,7 @@ class basic_queue {
 
     /// Like try_push_n; if it appends fewer than all, errc::full, busy or closed.
     std::size_t try_push_n(std::span<const T> values, std::error_code& ec) {
-        ring_.template prepare_to_emplace<const T&>(ec);
+        core_.template prepare_to_emplace<const T&>(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : push_batch(values, why);
         static_cast<void>(ec || is_done(why, errc::full, ec));
@@ -385,7 +386,7 @@ class basic_queue {
 
     /// Like try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
     std::size_t try_pop_n(std::span<T> values, std::error_code& ec) {
-        ring_.prepare_to_take(ec);
+        core_.prepare_to_take(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : pop_batch(values, why);
         static_cast<void>(ec || count != 0 || is_done(why, errc::empty, ec));
@@ -394,7 +395,7 @@ class basic_queue {
 
     /// Like pop_n; if it takes none, and values is not empty, errc::closed.
     std::size_t pop_n(std::span<T> values, std::error_code& ec) {
-        ring_.prepare_to_take(ec);
+        core_.prepare_to_take(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : pop_some(values, why);
         static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
@@ -404,20 +405,20 @@ class basic_queue {
     /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
     /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
     /// see its element before they see the end.
-    void close() noexcept { ring_.close(); }
+    void close() noexcept { core_.close(); }
 
-    [[nodiscard]] bool is_closed() const noexcept { return ring_.is_closed(); }
+    [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
-    /// The number of elements, including those being pushed or popped. An estimate while other
+    /// The number of elements, including one that is just being popped. An estimate while other
     /// threads use the queue.
-    [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
+    [[nodiscard]] std::size_t size() const noexcept { return core_.size(); }
 
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-    [[nodiscard]] Allocator get_allocator() const noexcept { return ring_.allocator(); }
+    [[nodiscard]] Allocator get_allocator() const noexcept { return core_.allocator(); }
 
     /// The argument of the constructor.
-    [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+    [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
 
   private:
     static constexpr void check_element() noexcept {
@@ -449,22 +450,19 @@ class basic_queue {
         }
     };
 
-    void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
+    void items_came(std::uint32_t count) noexcept { core_.notify_items(count); }
 
-    void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
+    void spaces_came(std::uint32_t count) noexcept { core_.notify_spaces(count); }
 
     // `why` says what stopped it before the end of the span.
     std::size_t push_batch(std::span<const T> values, outcome& why) {
         batch pushed{*this, 0, &basic_queue::items_came};
-        if constexpr (ring::takes_batches) {
-            pushed.count = ring_.try_push_batch(values.data(), as_count(values.size()));
-            if (pushed.count < values.size()) {
-                why = is_closed() ? outcome::closed : outcome::blocked;
-            }
+        if constexpr (core::takes_batches) {
+            pushed.count = core_.try_push_batch(values.data(), as_count(values.size()), why);
             return pushed.count;
         }
         for (const T& value : values) {
-            if ((why = ring_.try_emplace(value)) != outcome::done) {
+            if ((why = core_.try_emplace(value)) != outcome::done) {
                 break;
             }
             ++pushed.count;
@@ -474,12 +472,12 @@ class basic_queue {
 
     std::size_t pop_batch(std::span<T> values, outcome& why) {
         batch popped{*this, 0, &basic_queue::spaces_came};
-        if constexpr (ring::takes_batches) {
-            popped.count = ring_.try_pop_batch(values.data(), as_count(values.size()));
-            values = values.subspan(popped.count);
+        if constexpr (core::takes_batches) {
+            popped.count = core_.try_pop_batch(values.data(), as_count(values.size()), why);
+            return popped.count;
         }
         for (T& value : values) {
-            why = ring_.try_take([&](T&& element) { value = std::move(element); });
+            why = core_.try_take([&](T&& element) { value = std::move(element); });
             if (why != outcome::done) {
                 break;
             }
@@ -514,20 +512,20 @@ class basic_queue {
 
     template <class... Args, class Offer>
     bool put_or_tell(std::error_code& ec, const Offer& offered) {
-        ring_.template prepare_to_emplace<Args...>(ec);
+        core_.template prepare_to_emplace<Args...>(ec);
         return !ec && is_done(offered(), std::errc::timed_out, ec);
     }
 
     template <class Take>
     bool take_or_tell(std::error_code& ec, T& value, const Take& taken) {
-        ring_.prepare_to_take(ec);
+        core_.prepare_to_take(ec);
         assigned into{value};
         return !ec && is_done(taken(into), std::errc::timed_out, ec);
     }
 
     template <class Code, class Get>
     [[gnu::always_inline]] std::optional<T> received(Code not_now, std::error_code& ec, Get get) {
-        ring_.prepare_to_take(ec);
+        core_.prepare_to_take(ec);
         if (ec) [[unlikely]] {
             return std::nullopt;
         }
@@ -542,7 +540,14 @@ class basic_queue {
     struct assigned {
         T& value;
 
-        void operator()(T&& from) const { value = std::move(from); }
+        void operator()(T&& from) const {
+            if constexpr (std::is_trivially_copyable_v<T> &&
+                          std::is_trivially_move_assignable_v<T>) {
+                copy_element(std::addressof(value), std::addressof(from));
+            } else {
+                value = std::move(from);
+            }
+        }
 
         void operator()(const T& from) const
             requires std::is_copy_assignable_v<T>
@@ -599,16 +604,16 @@ class basic_queue {
 
     template <class When, class... Args>
     outcome offer(const When& when, Args&&... args) {
-        auto attempt = [&] { return ring_.try_emplace(std::forward<Args>(args)...); };
+        auto attempt = [&] { return core_.try_emplace(std::forward<Args>(args)...); };
         wait_result result{attempt(), false};
         if (result.what == outcome::blocked || result.what == outcome::held) {
-            result = await<Waiting>(ring_.spaces(), attempt, when());
+            result = await<Waiting>(core_.spaces(), attempt, when());
         }
         if (result.what == outcome::done) {
             if (many_producers && result.slept) {
-                ring_.notify_spaces(1); // there may be room for another sleeper
+                core_.notify_spaces(1); // there may be room for another sleeper
             }
-            ring_.notify_items(1);
+            core_.notify_items(1);
         }
         return result.what;
     }
@@ -624,9 +629,9 @@ class basic_queue {
 
     template <class Receive>
     [[gnu::always_inline]] outcome taken_at_once(Receive& receive) {
-        const outcome result = ring_.try_take(receive);
+        const outcome result = core_.try_take(receive);
         if (result == outcome::done) {
-            ring_.notify_spaces(1);
+            core_.notify_spaces(1);
         }
         return result;
     }
@@ -653,13 +658,13 @@ class basic_queue {
 
     template <class When, class Receive>
     [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
-        auto attempt = [&] { return ring_.try_take(receive); };
-        const wait_result result = await<Waiting>(ring_.items(), attempt, when());
+        auto attempt = [&] { return core_.try_take(receive); };
+        const wait_result result = await<Waiting>(core_.items(), attempt, when());
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
-                ring_.notify_items(1); // there may be an element for another sleeper
+                core_.notify_items(1); // there may be an element for another sleeper
             }
-            ring_.notify_spaces(1);
+            core_.notify_spaces(1);
         }
         return result.what;
     }
@@ -676,14 +681,13 @@ class basic_queue {
         }
     }
 
-    ring ring_;
+    core core_;
 };
 
 } // namespace detail
 
-/// A bounded queue of elements, in the order in which they were pushed: every consumer sees the
-/// elements of one producer in that order. Names are those of the standard's proposal for
-/// concurrent queues (P0260).
+/// A bounded queue of elements, in the order in which they were pushed, over all producers. Names
+/// are those of the standard's proposal for concurrent queues (P0260).
 ///
 /// Concurrency says how many threads may push and pop at the same time; fewer is faster, and mpmc
 /// is always right. Waiting says how this process waits (processes may differ). Thread and process
@@ -691,10 +695,11 @@ class basic_queue {
 /// any number of processes, as far as Concurrency allows. If the process is killed: what it was
 /// pushing is not there, or has been pushed; what it was popping is there again, or has been
 /// popped. Other threads are not held up by it for long. A single producer or consumer can be
-/// replaced by another, which continues where it stopped. In a section, of a shm_guarded for
-/// instance, pushing and popping are immediate and permanent, even if the section is undone. So
-/// elements that are more than plain bytes are copied then, where they would be moved elsewhere;
-/// errc::section_open, as cohold::failure, if they cannot be copied.
+/// replaced by another, which continues where it stopped. A thread that is stopped in the middle of
+/// a push or a pop holds up its own side, producers or consumers, until it continues. In a section,
+/// of a shm_guarded for instance, pushing and popping are immediate and permanent, even if the
+/// section is undone. So elements that are more than plain bytes are copied then, where they would
+/// be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
 template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
 class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
     using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
@@ -705,7 +710,7 @@ class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_alloca
     explicit shm_queue(Capacity capacity, const shm_allocator<T>& allocator = shm_allocator<T>())
         : base(capacity, allocator) {
         static_assert(detail::assert_shareable<T>());
-        static_assert(sizeof(shm_queue) == 192 && alignof(shm_queue) == 64);
+        static_assert(sizeof(shm_queue) == 320 && alignof(shm_queue) == 64);
     }
 };
 

@@ -214,8 +214,8 @@ class byte_shift {
 
 // How a witness shows that a section is committed. A witness is a word that other processes see.
 enum class witness_kind : std::uint64_t {
-    equal, // it has the value: only the thread changes it
-    claim, // it is a claim word, which others may change as soon as it has the value
+    equal = 0,   // it has the value
+    counter = 1, // it has reached or passed the value: a position of a queue
 };
 
 // A block of the segment's heap. Its words are written only by its thread and, once the process is
@@ -237,7 +237,7 @@ struct journal {
     std::atomic<std::uint64_t> witness;
     std::atomic<std::uint64_t> witness_value;
     std::atomic<std::uint64_t> witness_floor; // the value of `floor` in that case
-    std::atomic<std::uint64_t> claim;         // offset of the word that was claimed last, or 0
+    std::atomic<std::uint64_t> queue_side;    // offset of the queue's side it is at work in, or 0
     std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
     std::uint64_t slabs; // offset of the first slab that the thread owns, or 0
     char records[size - 80];
@@ -246,7 +246,7 @@ struct journal {
 static_assert(sizeof(journal) == journal::size && offsetof(journal, thread) == 8 &&
               offsetof(journal, top) == 16 && offsetof(journal, floor) == 24 &&
               offsetof(journal, witness) == 32 && offsetof(journal, witness_value) == 40 &&
-              offsetof(journal, witness_floor) == 48 && offsetof(journal, claim) == 56 &&
+              offsetof(journal, witness_floor) == 48 && offsetof(journal, queue_side) == 56 &&
               offsetof(journal, chunk) == 64 && offsetof(journal, slabs) == 72 &&
               offsetof(journal, records) == 80);
 
@@ -278,7 +278,7 @@ class journal_reader {
 
     // For a dead participant: finishes or undoes its section, depending on its journal. False if
     // the thread's patience ended before; then it must be called again.
-    [[gnu::cold]] bool recover(owner_word dead) noexcept;
+    [[gnu::cold]] bool recover() noexcept;
 
     // How many sections of other mappings were open around the section of these records?
     [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept;

@@ -131,7 +131,7 @@ COHOLD_INLINE void byte_shift::take(std::uint64_t at, std::uint64_t then) noexce
     return true;
 }
 
-COHOLD_INLINE bool journal_reader::recover(owner_word dead) noexcept {
+COHOLD_INLINE bool journal_reader::recover() noexcept {
     const std::uint64_t begin = begin_of(header_, log_);
     bool done = true;
     if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
@@ -143,16 +143,7 @@ COHOLD_INLINE bool journal_reader::recover(owner_word dead) noexcept {
         return false;
     }
     store_in_order(log_.witness, 0);
-    if (!roll_back(begin)) {
-        return false;
-    }
-    const std::uint64_t claim = log_.claim.load(std::memory_order_relaxed);
-    if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
-        const owner_word thread = log_.thread.load(std::memory_order_relaxed);
-        resolve_claim(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),
-                      generation_of(thread != nobody ? thread : dead));
-    }
-    return true;
+    return roll_back(begin);
 }
 
 COHOLD_INLINE std::uint64_t journal_reader::sections_around() noexcept {
@@ -262,8 +253,8 @@ COHOLD_INLINE bool journal_reader::is_witnessed() const noexcept {
     const std::uint64_t value = log_.witness_value.load(std::memory_order_relaxed);
     const std::uint64_t now =
         reinterpret_cast<const std::atomic<std::uint64_t>*>(word)->load(std::memory_order_acquire);
-    return static_cast<witness_kind>(witness % 8) == witness_kind::claim ? has_reached(now, value)
-                                                                         : now == value;
+    return static_cast<witness_kind>(witness % 8) == witness_kind::counter ? has_reached(now, value)
+                                                                           : now == value;
 }
 
 COHOLD_INLINE void journal_reader::put_back(std::uint64_t where, const char* from,

@@ -74,8 +74,7 @@ inline constexpr std::size_t most_journals = config::max_threads;
 // in at least `around` other sections of the process. `deepest` becomes the largest number for the
 // sections that are not. False if the thread's patience ended before.
 [[gnu::cold]] bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
-                                 owner_word dead, std::uint64_t around,
-                                 std::uint64_t& deepest) noexcept;
+                                 std::uint64_t around, std::uint64_t& deepest) noexcept;
 
 // ---- recovering participants
 
@@ -146,7 +145,7 @@ template <class Act>
                                           owner_word holder) noexcept;
 
 // Is there anything in the journals of a slot that would have to be undone or finished after a
-// death? Does not check whether the participant is dead. Claims in queues do not count.
+// death? Does not check whether the participant is dead. Sides of queues do not count.
 [[gnu::cold]] bool has_begun(segment_header& header, const participant_slot& slot) noexcept;
 
 // All participants, or only those whose journals may still refer to an object.

@@ -87,8 +87,7 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
 }
 
 COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
-                                 owner_word dead, std::uint64_t around,
-                                 std::uint64_t& deepest) noexcept {
+                                 std::uint64_t around, std::uint64_t& deepest) noexcept {
     // The heap first, because a change of it, which includes the end of a journal, may be
     // unfinished.
     if (!heap::change(heap::of(header), me)) {
@@ -110,7 +109,7 @@ COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot,
         if (const std::uint64_t found = around == 0 ? 0 : reader.sections_around();
             found < around) {
             deepest = found > deepest ? found : deepest;
-        } else if (!reader.recover(dead)) {
+        } else if (!reader.recover()) {
             return false;
         }
         log = journal_at(header, log->next);
@@ -150,7 +149,7 @@ COHOLD_INLINE std::uint32_t recover_process(segment_header& header, owner_word m
         each_of_process(header, process, [&](owner_word each) noexcept {
             undone =
                 undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
-                    return read_journals(header, slot, me, each, around, deepest);
+                    return read_journals(header, slot, me, around, deepest);
                 });
         });
         if (!undone) {

@@ -477,8 +477,7 @@ TEST_CASE_TEMPLATE("a batch that throws has pushed the elements before", Mode, E
     CHECK(fragile::alive == 0);
 }
 
-TEST_CASE("a consumer waiting behind a constructor that throws continues") {
-    // The constructor runs until the other element is in the queue, then throws.
+TEST_CASE("a constructor that waits holds up its own side only, also if it throws then") {
     struct slow {
         explicit slow(int v) : value(v) {}
 
@@ -494,16 +493,23 @@ TEST_CASE("a consumer waiting behind a constructor that throws continues") {
     };
 
     test_queue<slow, concurrency::mpmc, waiting::block> queue(4);
+    CHECK(queue.emplace(6));
     std::atomic<int> stage{0};
     std::thread thrower([&] { CHECK_THROWS_AS(queue.emplace(stage), std::runtime_error); });
     while (stage != 1) {
         std::this_thread::yield();
     }
-    CHECK(queue.emplace(7));
-    CHECK_FALSE(queue.try_pop()); // an earlier one is still being written
+    CHECK(queue.try_pop().value().value == 6);
+    std::error_code ec;
+    CHECK_FALSE(queue.try_emplace(ec, 7));
+    CHECK(ec == errc::busy);
+    CHECK_FALSE(queue.push_for(slow(7), std::chrono::milliseconds(5), ec));
+    CHECK(ec == std::errc::timed_out);
+    std::thread producer([&] { CHECK(queue.emplace(7)); });
     std::thread consumer([&] { CHECK(queue.pop().value().value == 7); });
     stage = 2;
     consumer.join();
+    producer.join();
     thrower.join();
     CHECK(queue.empty());
 }

@@ -98,8 +98,8 @@ template <>
 inline constexpr bool cohold::enable_shareable<only_moved> = true;
 
 TEST_CASE("a queue in a segment has the same layout everywhere") {
-    CHECK(sizeof(shm_queue<int>) == 192);
-    CHECK(sizeof(shm_queue<double, concurrency::spsc, waiting::spin>) == 192);
+    CHECK(sizeof(shm_queue<int>) == 320);
+    CHECK(sizeof(shm_queue<double, concurrency::spsc, waiting::spin>) == 320);
     CHECK(alignof(shm_queue<char, concurrency::spmc>) == 64);
     CHECK(shareable<shm_queue<int>>);
     CHECK(shareable<shm_queue<shm_vector<int>, concurrency::spsc>>);
@@ -297,7 +297,8 @@ TEST_CASE("a capacity beyond the segment is an error and leaves nothing") {
     };
     CHECK(code_of(0) == errc::invalid_size);
     CHECK(code_of(-5) == errc::invalid_size);
-    CHECK(code_of(0x7fffffff) ==
+    CHECK(code_of(0x7fffffff) == errc::invalid_size);
+    CHECK(code_of(0x7fffff00) ==
           (sizeof(void*) == 8 ? errc::reserve_exceeded : errc::invalid_size));
     CHECK(s.handle.find<shm_queue<int>>("q") == nullptr);
     CHECK(s.handle.used() == used_before);
@@ -556,12 +557,110 @@ TEST_CASE("generations of participants wrap, and no participant is taken for ano
     }
 }
 
+TEST_CASE_TEMPLATE("the last place is free again when a producer has died there", Mode, spsc, mpsc,
+                   spmc, mpmc) {
+    for (const int before : {0, 1, 3}) {
+        CAPTURE(before);
+        const scratch s;
+        auto& q = s.handle.construct<shm_queue<int, Mode::value>>("queue", before + 1);
+        for (int i = 0; i < before; ++i) {
+            CHECK(q.push(i));
+        }
+        support::child killed([&] {
+            q.try_emplace(in_the_middle{[] {
+                ::raise(SIGKILL);
+                return 0;
+            }});
+        });
+        CHECK(killed.wait().signal == SIGKILL);
+        CHECK(q.push_for(before, std::chrono::seconds(10)));
+        CHECK_FALSE(q.try_push(9));
+        for (int i = 0; i <= before; ++i) {
+            CHECK(q.try_pop() == i);
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("a thread that is stopped inside holds up its own side only", Mode, spsc, mpmc) {
+    const scratch s;
+    auto& q = s.handle.construct<shm_queue<int, Mode::value>>("queue", 4);
+    CHECK(q.push(1));
+    const support::child stopped([&] {
+        q.try_emplace(in_the_middle{[] {
+            ::raise(SIGSTOP);
+            return 2;
+        }});
+    });
+    int status = 0;
+    REQUIRE(::waitpid(stopped.id(), &status, WUNTRACED) == stopped.id());
+    REQUIRE(WIFSTOPPED(status));
+    std::error_code ec;
+    if (Mode::value == concurrency::mpmc) {
+        CHECK_FALSE(q.try_push(3));
+        CHECK_FALSE(q.try_push(3, ec));
+        CHECK(ec == errc::busy);
+        CHECK_FALSE(q.push_for(3, std::chrono::milliseconds(20), ec));
+        CHECK(ec == std::errc::timed_out);
+        CHECK(q.try_push_n(std::array{3, 4}, ec) == 0);
+        CHECK(ec == errc::busy);
+    }
+    CHECK(q.try_pop() == 1);
+    CHECK_FALSE(q.try_pop(ec));
+    CHECK(ec == errc::empty);
+    CHECK(q.empty());
+    q.close();
+    CHECK_FALSE(q.try_pop(ec)); // one may still come
+    CHECK(ec == errc::busy);
+    ::kill(stopped.id(), SIGCONT);
+    CHECK(q.pop() == 2);
+    CHECK_FALSE(q.pop(ec));
+    CHECK(ec == errc::closed);
+}
+
+namespace {
+
+struct pusher {
+    int number;
+
+    explicit pusher(int n) : number(n) {}
+
+    template <class Queue>
+    pusher(Queue& queue, bool copies) : number(0) {
+        if (copies) {
+            queue.try_push(pusher(1));
+        } else {
+            queue.try_emplace(1);
+        }
+    }
+};
+
+} // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<pusher> = true;
+
+TEST_CASE_TEMPLATE("an element that pushes to its own queue is an error, and harms nothing", Mode,
+                   spsc, mpmc) {
+    const scratch s;
+    auto& q = s.handle.construct<shm_queue<pusher, Mode::value>>("queue", 4);
+    try {
+        q.emplace(q, false);
+        FAIL("nested");
+    } catch (const failure& error) {
+        CHECK(error.code() == std::errc::resource_deadlock_would_occur);
+    }
+    CHECK(q.empty());
+    CHECK(q.emplace(q, true)); // the inner one is refused
+    CHECK(q.size() == 1);
+    CHECK(q.pop().value().number == 0);
+}
+
 TEST_CASE_TEMPLATE("a single producer that no heavy barrier reaches is marked", Mode, spsc, spmc) {
     const scratch s;
     using queue = shm_queue<int, Mode::value>;
     auto& q = s.handle.construct<queue>("q", 8);
     const auto& writer =
-        *reinterpret_cast<const std::atomic<std::uint64_t>*>(reinterpret_cast<char*>(&q) + 72);
+        *reinterpret_cast<const std::atomic<std::uint64_t>*>(reinterpret_cast<char*>(&q) + 40);
     for (int round = 0; round < 2; ++round) {
         support::child sandboxed([&] {
             detail::membarrier_of_process = detail::membarrier_state::missing;

@@ -629,7 +629,7 @@ TEST_CASE("a journal of arbitrary bytes leads nowhere, and reading it ends") {
         log.witness = random() % 3 == 0 ? anywhere() : 0;
         log.witness_floor = anywhere();
         log.witness_value = random();
-        log.claim = anywhere();
+        log.queue_side = anywhere();
         if (random() % 2 == 0) {
             log.next = random() % 2 == 0 ? anywhere() : begin - offsetof(journal, records);
         }

@@ -2,65 +2,26 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/engine/words.hpp>
 
-#include <atomic>
 #include <cstdint>
 
 #include <doctest/doctest.h>
 
 using namespace cohold::detail;
 
-TEST_CASE("slot words hold turn and state, with room for the owner") {
-    for (const slot_state state : {slot_state::empty, slot_state::writing, slot_state::full,
-                                   slot_state::reading, slot_state::aborted, slot_state::closed}) {
-        const slot_word word = word_of(0xfedcba98, state);
-        CHECK(state_of(word) == state);
-        CHECK((word & 0x0fffffff) == 0);
-    }
+TEST_CASE("an owner word holds participant, generation and thread") {
+    const owner_word owner = make_owner(0xabc, 0xfedcba98, most_threads);
+    CHECK(slot_of(owner) == 0xabc);
+    CHECK(generation_of(owner) == 0xfedcba98);
+    CHECK(thread_of(owner) == most_threads);
+    CHECK((owner & awaited) == 0);
+    CHECK(same_owner(owner, owner | awaited));
+    CHECK_FALSE(same_owner(owner, make_owner(0xabc, 0xfedcba98, 1)));
 }
 
-TEST_CASE("a claim identifies its claimant") {
-    const claim_mark mark = mark_of(0xabc, 0x12345678);
-    CHECK(marked_participant(mark) == 0xabc);
-    CHECK(marked_generation(mark) == 0x5678);
-    const slot_word word = word_of(7, slot_state::reading, mark);
-    CHECK(state_of(word) == slot_state::reading);
-    CHECK(mark_of(word) == mark);
-}
-
-TEST_CASE("the claims of a dead participant are resolved, and no others") {
-    std::atomic<std::uint64_t> word{word_of(9, slot_state::writing, mark_of(3, 0x10005))};
-    resolve_claim(word, 4, 5);
-    resolve_claim(word, 3, 6);
-    CHECK(word == word_of(9, slot_state::writing, mark_of(3, 5)));
-    resolve_claim(word, 3, 5);
-    CHECK(word == word_of(9, slot_state::aborted));
-    resolve_claim(word, 3, 5);
-    CHECK(word == word_of(9, slot_state::aborted));
-    word = word_of(0xffffffff, slot_state::reading, mark_of(0, 1));
-    resolve_claim(word, 0, 1);
-    CHECK(word == word_of(0xffffffff, slot_state::full));
-    // A participant whose mark is 0 does not own unclaimed slots.
-    for (const slot_state state :
-         {slot_state::empty, slot_state::full, slot_state::aborted, slot_state::closed}) {
-        word = word_of(2, state);
-        resolve_claim(word, 0, 0x10000);
-        CHECK(word == word_of(2, state));
-    }
-}
-
-TEST_CASE("a word tells whether an operation was committed") {
-    const slot_word pushed = word_of(0xffffffff, slot_state::full);
-    CHECK_FALSE(has_reached(word_of(0xfffffffe, slot_state::aborted), pushed));
-    CHECK_FALSE(has_reached(word_of(0xffffffff, slot_state::empty), pushed));
-    CHECK_FALSE(has_reached(word_of(0xffffffff, slot_state::writing, 5), pushed));
-    CHECK(has_reached(pushed, pushed));
-    CHECK(has_reached(word_of(0xffffffff, slot_state::reading, 5), pushed));
-    CHECK(has_reached(word_of(0, slot_state::empty), pushed));
-    const slot_word popped = word_of(0, slot_state::empty);
-    CHECK_FALSE(has_reached(word_of(0xffffffff, slot_state::reading, 5), popped));
-    CHECK_FALSE(has_reached(word_of(0xffffffff, slot_state::full), popped));
-    CHECK(has_reached(popped, popped));
-    CHECK(has_reached(word_of(0, slot_state::writing, 5), popped));
-    CHECK(has_reached(word_of(0, slot_state::closed), popped));
-    CHECK(has_reached(word_of(1, slot_state::empty), popped));
+TEST_CASE("a word that counts up tells whether it has reached a value") {
+    CHECK(has_reached(5, 5));
+    CHECK(has_reached(6, 5));
+    CHECK_FALSE(has_reached(4, 5));
+    CHECK(has_reached(0, ~std::uint64_t{0}));
+    CHECK_FALSE(has_reached(~std::uint64_t{0}, 0));
 }

@@ -1,0 +1,1002 @@
+// The part of shm_queue that never waits: a producers' side, a consumers' side, and the ring
+// between them.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/container/detail/queue_layout.hpp>
+#include <cohold/container/detail/queue_side.hpp>
+#include <cohold/container/detail/undo.hpp>
+#include <cohold/error.hpp>
+#include <cohold/sync/waiting.hpp>
+#include <cohold/type/construct_from.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The words of a queue. Each group is on a line of its own, which only one side writes; a side
+/// looks at a word of the other side only when it has used up what it knows.
+template <class T, class Allocator>
+class queue_words {
+  protected:
+    using block = queue_block<T>;
+    using block_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<block>;
+    using block_pointer = typename std::allocator_traits<block_allocator>::pointer;
+    using layout = queue_layout<T>;
+
+    [[gnu::cold]] queue_words(first_turn first, std::uint64_t capacity, const Allocator& allocator)
+        : allocator_(allocator),
+          capacity_(checked_capacity(capacity, sizeof(T) < 16 ? 16 : sizeof(T))),
+          end_(layout::end_for(capacity_)), in_line_(layout::has_tail ? 0 : layout::count) {
+        check_layout();
+        block_allocator blocks(allocator_);
+        blocks_ = std::allocator_traits<block_allocator>::allocate(blocks, block_count());
+        const queue_position begin = position_at(static_cast<std::uint32_t>(first), 0);
+        layout::begin(ring(), capacity_, turn_of(begin));
+        for (std::atomic<std::uint64_t>* word :
+             {&claimed_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+            word->store(begin, std::memory_order_relaxed);
+        }
+        limit_.store(layout::later(begin, capacity_, end_), std::memory_order_relaxed);
+    }
+
+    queue_words(const queue_words&) = delete;
+    queue_words& operator=(const queue_words&) = delete;
+
+    ~queue_words() = default;
+
+    static constexpr std::size_t words_before_waits = 24;
+
+    // Calls save(address, bytes) for what free_ring() changes.
+    template <class Save>
+    void each_word(const Save& save) const {
+        save(std::addressof(blocks_), words_before_waits);
+        for (const std::atomic<std::uint64_t>* word :
+             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+            save(word, sizeof *word);
+        }
+    }
+
+    // A process that finds the queue after a kill sees it closed, drained and full: the only line
+    // of its ring is one of its own words.
+    [[gnu::cold]] void free_ring() noexcept {
+        block_allocator blocks(allocator_);
+        const std::size_t count = block_count();
+        capacity_ = 0;
+        std::allocator_traits<block_allocator>::deallocate(blocks, blocks_, count);
+        closed_.store(drained, std::memory_order_relaxed);
+        for (std::atomic<std::uint64_t>* word :
+             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+            word->store(0, std::memory_order_relaxed);
+        }
+        // No reference: blocks can be more aligned than the word.
+        blocks_ = block_pointer(reinterpret_cast<block*>(std::addressof(taken_)));
+    }
+
+    [[nodiscard]] std::size_t block_count() const noexcept {
+        return static_cast<std::size_t>((layout::bytes_for(capacity_) + block::size - 1) /
+                                        block::size);
+    }
+
+    // Not null: the offset pointer need not check.
+    [[nodiscard, gnu::always_inline]] std::byte* ring() const noexcept {
+        if constexpr (requires { blocks_.unchecked(); }) {
+            return reinterpret_cast<std::byte*>(blocks_.unchecked());
+        } else {
+            return reinterpret_cast<std::byte*>(blocks_);
+        }
+    }
+
+    // The same on every platform, and documented in docs/layout.md.
+    static constexpr void check_layout() noexcept {
+        if constexpr (sizeof(block_pointer) == 8 && sizeof(Allocator) == 8) {
+            static_assert(offsetof(queue_words, blocks_) == 0);
+            static_assert(offsetof(queue_words, allocator_) == 8);
+            static_assert(offsetof(queue_words, capacity_) == 16);
+            static_assert(offsetof(queue_words, closed_) == 20);
+            static_assert(offsetof(queue_words, items_) == words_before_waits);
+            static_assert(offsetof(queue_words, spaces_) == 28);
+            static_assert(offsetof(queue_words, end_) == 32);
+            static_assert(offsetof(queue_words, in_line_) == 36);
+            static_assert(offsetof(queue_words, producer_) == 40);
+            static_assert(offsetof(queue_words, consumer_) == 48);
+            static_assert(offsetof(queue_words, claimed_) == 64);
+            static_assert(offsetof(queue_words, limit_) == 72);
+            static_assert(offsetof(queue_words, seen_head_) == 80);
+            static_assert(offsetof(queue_words, producers_) == 88);
+            static_assert(offsetof(queue_words, tail_) == 128);
+            static_assert(offsetof(queue_words, head_) == 192);
+            static_assert(offsetof(queue_words, taken_) == 256);
+            static_assert(offsetof(queue_words, seen_tail_) == 264);
+            static_assert(offsetof(queue_words, consumers_) == 280);
+            static_assert(sizeof(queue_words) == 320);
+        }
+    }
+
+    // Values of `closed_`: 0, 1 after close(), or drained once it is known that no more elements
+    // will come.
+    static constexpr std::uint32_t drained = 2;
+
+    // Rarely written, always read. The wait words are written only around a sleep.
+    alignas(64) block_pointer blocks_{};
+    alignas(8) [[no_unique_address]] Allocator allocator_;
+    alignas(8) std::uint32_t capacity_;
+    std::atomic<std::uint32_t> closed_{0};
+    wait_word items_;              // consumers sleep here
+    wait_word spaces_;             // producers sleep here
+    alignas(8) std::uint32_t end_; // the index at which a turn ends
+    std::uint32_t in_line_;        // for readers of other kinds: elements in a line; 0: dense
+    alignas(8) std::atomic<owner_word> producer_{nobody}; // the last single one
+    alignas(8) std::atomic<owner_word> consumer_{nobody};
+    // The producers'. Where the next element goes; and, as far as they know, where there is no more
+    // room: as many elements behind the head that they have seen as there is capacity.
+    alignas(64) std::atomic<std::uint64_t> claimed_{0};
+    alignas(8) std::atomic<std::uint64_t> limit_{0};
+    alignas(8) std::atomic<std::uint64_t> seen_head_{0};
+    side_words producers_;
+    // Up to where elements are published, if the lines do not say it.
+    alignas(64) std::atomic<std::uint64_t> tail_{0};
+    // Up to where elements are taken: written by consumers, read by producers.
+    alignas(64) std::atomic<std::uint64_t> head_{0};
+    // The consumers': copies of the head and, as far as they know, of the tail.
+    alignas(64) std::atomic<std::uint64_t> taken_{0};
+    alignas(8) std::atomic<std::uint64_t> seen_tail_{0};
+    alignas(8) std::uint64_t unused_ = 0;
+    side_words consumers_;
+};
+
+/// *Push*: `claimed` moves behind the elements; the queue is not closed; the elements are written;
+/// then one store publishes them, to the word of their line or to the tail. *Pop*: the elements are
+/// copied or moved out; then one store to the head removes them; `taken` follows.
+///
+/// If a process is killed: what it had not published never existed, and what it had not removed is
+/// still there, in its place. Its successor on that side moves `claimed` back to what is published,
+/// or `taken` to the head. A thread that is only stopped holds up its own side until it continues.
+///
+/// In a section that may be undone, elements that own memory are copied into the queue and out of
+/// it. The queue's side of a move would be permanent at once, the other side only at the end of the
+/// section: undoing it would return the memory to the object that was moved from, or free what was
+/// allocated in the section, while the queue still has it.
+///
+/// Closing: a consumer that finds the queue empty after close() must know that no producer that
+/// looked before close() is still at work. With many producers, it enters their side. A single
+/// producer moves `claimed` first, and only then looks whether the queue is closed; the consumer
+/// executes the heavy barrier, and then looks whether `claimed` is at the head.
+template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
+class queue_core : queue_words<T, Allocator> {
+    using words = queue_words<T, Allocator>;
+    using worker = queue_worker<Allocator>;
+    using typename words::layout;
+    using words::allocator_;
+    using words::capacity_;
+    using words::claimed_;
+    using words::closed_;
+    using words::drained;
+    using words::end_;
+    using words::head_;
+    using words::items_;
+    using words::limit_;
+    using words::ring;
+    using words::seen_head_;
+    using words::seen_tail_;
+    using words::spaces_;
+    using words::tail_;
+    using words::taken_;
+
+    // Neither constructing nor moving an element needs to be undone.
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
+    static constexpr bool in_lines = !layout::has_tail;
+
+    template <bool Many>
+    using side_of = std::conditional_t<Many, shared_side<Allocator>, single_side<Allocator>>;
+
+    // What a side is entered for. In a closed queue, nothing is pushed any more; elements are
+    // popped until it is known to be drained.
+    struct push {
+        [[nodiscard]] static bool is_over(std::uint32_t closed) noexcept { return closed != 0; }
+    };
+
+    struct pop {
+        [[nodiscard]] static bool is_over(std::uint32_t closed) noexcept {
+            return closed == words::drained;
+        }
+    };
+
+  public:
+    queue_core(first_turn first, std::uint64_t elements, const Allocator& allocator)
+        : words(first, elements, allocator) {}
+
+    queue_core(const queue_core&) = delete;
+    queue_core& operator=(const queue_core&) = delete;
+
+    [[gnu::cold]] ~queue_core() {
+        worker::recover_dead(allocator_);
+        end();
+    }
+
+    [[nodiscard]] const Allocator& allocator() const noexcept { return allocator_; }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    /// Exact when no other thread is at work.
+    [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
+        const queue_position head = head_.load(std::memory_order_acquire);
+        const std::int64_t count = capacity_ == 0 ? 0 : layout::distance(head, published(), end_);
+        return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
+    }
+
+    [[nodiscard]] bool is_closed() const noexcept {
+        return closed_.load(std::memory_order_acquire) != 0;
+    }
+
+    [[gnu::cold]] void close() noexcept {
+        std::uint32_t open = 0;
+        closed_.compare_exchange_strong(open, 1, std::memory_order_seq_cst);
+        items_.wake_all();
+        spaces_.wake_all();
+    }
+
+    [[nodiscard]] wait_word& items() noexcept { return items_; }
+
+    [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
+
+    void notify_items(std::uint32_t count) noexcept {
+        if (items_.awaited()) {
+            items_.wake(ManyConsumers ? count : 1);
+        }
+    }
+
+    void notify_spaces(std::uint32_t count) noexcept {
+        if (spaces_.awaited()) {
+            spaces_.wake(ManyProducers ? count : 1);
+        }
+    }
+
+    /// Called before try_emplace with these arguments: reports what it would throw, except what T's
+    /// constructor throws.
+    template <class... Args>
+    void prepare_to_emplace(std::error_code& ec) noexcept {
+        prepare(ManyProducers, is_constructible_from_copies<Args...>,
+                "constructed without taking from its arguments", ec);
+    }
+
+    /// The same before try_take.
+    void prepare_to_take(std::error_code& ec) noexcept {
+        prepare(ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
+    }
+
+    /// Besides what T's constructor throws, this function and try_take may fail with
+    /// errc::out_of_space, too_many_participants and locks_unsupported, before anything has
+    /// changed.
+    template <class... Args>
+    [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
+        if constexpr (is_plain && is_one_element<Args...>) {
+            return put_copy(args...);
+        } else {
+            return construct(std::forward<Args>(args)...);
+        }
+    }
+
+    /// Passes the next element to take(T&&) and removes it. If take throws, the element stays.
+    template <class Take>
+    [[nodiscard, gnu::always_inline]] outcome try_take(Take&& take) {
+        if constexpr (is_plain) {
+            return take_plain([&take](T* from) __attribute__((always_inline)) {
+                take(std::move(*__builtin_launder(from)));
+            });
+        } else {
+            return take_element(take);
+        }
+    }
+
+    /// The same for an element that is copied byte by byte. The address of `into` does not leave
+    /// this function, so that it can be a register.
+    [[nodiscard, gnu::always_inline]] outcome try_take(element_bytes<T>& into)
+        requires(is_plain)
+    {
+        return take_plain([&into](const T* from) __attribute__((always_inline)) {
+            std::memcpy(into.bytes, from, sizeof(T));
+        });
+    }
+
+    // Several plain elements take one look at each side's words, and in lines one store each.
+    static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
+                                          std::is_trivially_move_assignable_v<T>;
+
+    /// Appends as many of these elements, from the first, as there is room for, and returns how
+    /// many; `why` says what stopped it before the last one.
+    [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count, outcome& why)
+        requires(takes_batches)
+    {
+        if (count == 0) {
+            return 0;
+        }
+        producers_side producers = producing();
+        if (why = enter<false>(producers, push()); why != outcome::done) [[unlikely]] {
+            return 0;
+        }
+        queue_position at = claimed_.load(std::memory_order_relaxed);
+        std::int64_t room = room_behind(at);
+        if (room < count) {
+            static_cast<void>(find_room(at));
+            room = room_behind(at);
+        }
+        const std::uint32_t pushed = room < count ? static_cast<std::uint32_t>(room) : count;
+        if (pushed < count) {
+            why = outcome::blocked;
+        }
+        const queue_position after = layout::later(at, pushed, end_);
+        claimed_.store(after, std::memory_order_relaxed);
+        light_barrier();
+        if (closed_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+            claimed_.store(at, std::memory_order_release);
+            producers.template leave<false>();
+            why = outcome::closed;
+            return 0;
+        }
+        if constexpr (in_lines) {
+            for (std::uint32_t left = pushed; left != 0;) {
+                const auto room_in_line =
+                    layout::count - static_cast<std::uint32_t>(at & layout::mask);
+                const std::uint32_t now = room_in_line < left ? room_in_line : left;
+                T* const into = layout::item(ring(), at);
+                prefetch_to_write(reinterpret_cast<const std::byte*>(into) +
+                                  layout::ahead_in_batches * queue_line);
+                copy_in_line(into, values, now);
+                layout::published(ring(), at).store(at + now, std::memory_order_release);
+                values += now;
+                left -= now;
+                at = layout::normal(at + now, end_);
+            }
+        } else {
+            const std::uint32_t to_end = end_ - index_of(at);
+            const std::uint32_t first = pushed < to_end ? pushed : to_end;
+            write_all(layout::item(ring(), at), values, first);
+            write_all(layout::item(ring(), 0), values + first, pushed - first);
+            tail_.store(after, std::memory_order_release);
+        }
+        producers.template leave<false>();
+        return pushed;
+    }
+
+    /// Copies as many of the first elements as there are, at most `count`, to `values`, and returns
+    /// how many; `why` says what stopped it before the last one.
+    [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count, outcome& why)
+        requires(takes_batches)
+    {
+        while (count != 0) {
+            consumers_side consumers = consuming();
+            if (why = enter<false>(consumers, pop()); why != outcome::done) [[unlikely]] {
+                return 0;
+            }
+            queue_position at = taken_.load(std::memory_order_relaxed);
+            const std::uint32_t popped = copy_out(values, count, at);
+            if (popped != 0) {
+                remove_up_to(at);
+                why = popped < count ? outcome::blocked : outcome::done;
+            } else {
+                why = nothing_at(at);
+            }
+            consumers.template leave<false>();
+            if (popped != 0 || why != outcome::done) {
+                return popped;
+            }
+        }
+        return 0;
+    }
+
+  private:
+    using producers_side = side_of<ManyProducers>;
+    using consumers_side = side_of<ManyConsumers>;
+
+    [[nodiscard, gnu::always_inline]] producers_side producing() noexcept {
+        return {this->producers_, this->producer_};
+    }
+
+    [[nodiscard, gnu::always_inline]] consumers_side consuming() noexcept {
+        return {this->consumers_, this->consumer_};
+    }
+
+    // ---- entering a side
+
+    // done, or why not.
+    template <bool RunsCode>
+    [[nodiscard, gnu::always_inline]] outcome enter(producers_side& producers, push /*to*/) {
+        const entry entered = producers.template enter<RunsCode>(
+            allocator_, claimed_, [this]() __attribute__((always_inline)) { return has_room(); });
+        return entered == entry::done ? outcome::done
+                                      : settle<RunsCode>(producers, entered, push());
+    }
+
+    template <bool RunsCode>
+    [[nodiscard, gnu::always_inline]] outcome enter(consumers_side& consumers, pop /*to*/) {
+        const entry entered = consumers.template enter<RunsCode>(
+            allocator_, taken_, [this]() __attribute__((always_inline)) {
+                return has_items() || closed_.load(std::memory_order_acquire) == 1;
+            });
+        if (entered == entry::done) [[likely]] {
+            return outcome::done;
+        }
+        return settle<RunsCode>(consumers, entered, pop());
+    }
+
+    template <bool RunsCode, class Side, class Purpose>
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome settle(Side side, entry entered,
+                                                           Purpose purpose) {
+        switch (entered) {
+        case entry::inherited:
+            repair(purpose);
+            side.repaired(allocator_);
+            [[fallthrough]];
+        case entry::done:
+            return outcome::done;
+        case entry::vain:
+            return purpose.is_over(closed_.load(std::memory_order_acquire)) ? outcome::closed
+                                                                            : outcome::blocked;
+        case entry::nested:
+            if constexpr (RunsCode) {
+                raise_nested_use();
+            }
+            break;
+        case entry::held:
+            break;
+        }
+        return outcome::held;
+    }
+
+    void repair(push /*side*/) noexcept {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        claimed_.store(published(), std::memory_order_relaxed);
+    }
+
+    void repair(pop /*side*/) noexcept {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);
+    }
+
+    // Where the published elements end: in lines, in the last line up to where the producers have
+    // claimed that has any.
+    [[nodiscard, gnu::cold]] queue_position published() const noexcept {
+        if constexpr (!in_lines) {
+            return tail_.load(std::memory_order_acquire);
+        } else {
+            const queue_position head = head_.load(std::memory_order_acquire);
+            queue_position at = claimed_.load(std::memory_order_acquire);
+            for (std::uint32_t lines = layout::lines_for(capacity_) + 1; lines != 0; --lines) {
+                const queue_position line = layout::line_of_last(at, end_);
+                const queue_position end =
+                    layout::published(ring(), line).load(std::memory_order_acquire);
+                if (ahead_by(end, line) > 0) {
+                    return layout::normal(end, end_);
+                }
+                if (layout::distance(head, line, end_) <= 0) {
+                    break;
+                }
+                at = line;
+            }
+            return head;
+        }
+    }
+
+    // From outside of the side: is it worthwhile to enter? Also if a producer has claimed the last
+    // place and published nothing there: it may be dead.
+    [[nodiscard, gnu::always_inline]] bool has_room() const noexcept {
+        const queue_position at = claimed_.load(std::memory_order_relaxed);
+        return at != limit_.load(std::memory_order_relaxed) ||
+               head_.load(std::memory_order_relaxed) !=
+                   seen_head_.load(std::memory_order_relaxed) ||
+               (!is_closed() && !is_published_up_to(at));
+    }
+
+    [[nodiscard]] bool is_published_up_to(queue_position at) const noexcept {
+        if constexpr (in_lines) {
+            const queue_position line = layout::line_of_last(at, end_);
+            return layout::normal(layout::published(ring(), line).load(std::memory_order_relaxed),
+                                  end_) == at;
+        } else {
+            return tail_.load(std::memory_order_relaxed) == at;
+        }
+    }
+
+    [[nodiscard, gnu::always_inline]] bool has_items() const noexcept {
+        const queue_position at = taken_.load(std::memory_order_relaxed);
+        if constexpr (in_lines) {
+            const queue_position end =
+                layout::published(ring(), at).load(std::memory_order_relaxed);
+            return ahead_by(end, at) > 0;
+        } else {
+            return seen_tail_.load(std::memory_order_relaxed) != at ||
+                   tail_.load(std::memory_order_relaxed) != at;
+        }
+    }
+
+    // ---- pushing
+
+    template <class... Args>
+    static constexpr bool is_one_element =
+        sizeof...(Args) == 1 && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
+
+    template <class... Args>
+    static constexpr bool is_constructible_from_copies =
+        constructible_from<T, const std::remove_reference_t<Args>&...>;
+
+    [[nodiscard]] std::int64_t room_behind(queue_position at) const noexcept {
+        return layout::distance(at, limit_.load(std::memory_order_relaxed), end_);
+    }
+
+    // Looks at the head. The limit is stored first: if the process is killed before the second
+    // store, its successor looks again.
+    [[nodiscard, gnu::noinline]] bool find_room(queue_position at) noexcept {
+        const queue_position head = head_.load(std::memory_order_acquire);
+        if (head == seen_head_.load(std::memory_order_relaxed)) {
+            return false;
+        }
+        const queue_position limit = layout::later(head, capacity_, end_);
+        store_in_order(limit_, limit);
+        seen_head_.store(head, std::memory_order_relaxed);
+        return limit != at;
+    }
+
+    // Claims the next place: done, or why not. From here on the producer is at work, and knows
+    // whether it is too late for that.
+    [[nodiscard, gnu::always_inline]] outcome claim(queue_position at, queue_position after) {
+        if (at == limit_.load(std::memory_order_relaxed)) [[unlikely]] {
+            if (!find_room(at)) {
+                return is_closed() ? outcome::closed : outcome::blocked;
+            }
+        }
+        claimed_.store(after, std::memory_order_relaxed);
+        light_barrier();
+        if (closed_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+            claimed_.store(at, std::memory_order_release);
+            return outcome::closed;
+        }
+        return outcome::done;
+    }
+
+    [[gnu::always_inline]] void publish(queue_position at, queue_position after) noexcept {
+        if constexpr (in_lines) {
+            layout::published(ring(), at).store(at + 1, std::memory_order_release);
+        } else {
+            tail_.store(after, std::memory_order_release);
+        }
+    }
+
+    // The most frequent case, in line and with nothing beside it.
+    [[nodiscard, gnu::always_inline]] outcome put_copy(const T& value) {
+        producers_side producers = producing();
+        if (const outcome entered = enter<false>(producers, push()); entered != outcome::done)
+            [[unlikely]] {
+            return entered;
+        }
+        const queue_position at = claimed_.load(std::memory_order_relaxed);
+        const queue_position after = layout::next(at, end_);
+        if (const outcome claimed = claim(at, after); claimed != outcome::done) [[unlikely]] {
+            producers.template leave<false>();
+            return claimed;
+        }
+        T* const into = layout::item(ring(), at);
+        request_to_write(into, at);
+        copy_element(into, std::addressof(value));
+        publish(at, after);
+        producers.template leave<false>();
+        return outcome::done;
+    }
+
+    // Requests lines ahead, but only those that are known to be free: the others are the
+    // consumers'.
+    [[gnu::always_inline]] void request_to_write(const T* into, queue_position at) const noexcept {
+        if constexpr (in_lines) {
+            if ((at & layout::mask) == 0 && limit_.load(std::memory_order_relaxed) - at >=
+                                                std::uint64_t{layout::ahead + 1} << layout::bits) {
+                prefetch_to_write(reinterpret_cast<const std::byte*>(into) +
+                                  layout::ahead * queue_line);
+            }
+        } else if (layout::begins_line(into) &&
+                   limit_.load(std::memory_order_relaxed) - at > layout::ahead) {
+            layout::request_to_write(into);
+        }
+    }
+
+    // Puts the place back, unless the element is pushed, and leaves the side.
+    struct push_guard {
+        queue_core& queue;
+        producers_side& producers;
+        queue_position at;
+        bool pushed = false;
+
+        ~push_guard() {
+            if (!pushed) {
+                queue.claimed_.store(at, std::memory_order_release);
+            }
+            producers.template leave<true>();
+        }
+    };
+
+    template <class... Args>
+    [[nodiscard, gnu::noinline]] outcome construct(Args&&... args) {
+        if constexpr (!is_plain && !is_constructible_from_copies<Args...>) {
+            refuse_in_section("constructed without taking from its arguments");
+        }
+        producers_side producers = producing();
+        if (const outcome entered = enter<true>(producers, push()); entered != outcome::done) {
+            return entered;
+        }
+        const queue_position at = claimed_.load(std::memory_order_relaxed);
+        const queue_position after = layout::next(at, end_);
+        push_guard guard{*this, producers, at};
+        if (const outcome claimed = claim(at, after); claimed != outcome::done) {
+            return claimed;
+        }
+        T* const into = layout::item(ring(), at);
+        if constexpr (is_plain) {
+            construct_at(into, std::forward<Args>(args)...);
+            publish(at, after);
+        } else {
+            const bool within = worker::in_section(allocator_);
+            typename worker::section undone_by_death(allocator_);
+            if constexpr (is_constructible_from_copies<Args...>) {
+                if (within) [[unlikely]] {
+                    construct_at(into, static_cast<const std::remove_reference_t<Args>&>(args)...);
+                } else {
+                    construct_at(into, std::forward<Args>(args)...);
+                }
+            } else {
+                construct_at(into, std::forward<Args>(args)...);
+            }
+            undone_by_death.commit_by(tail_, after);
+        }
+        guard.pushed = true;
+        return outcome::done;
+    }
+
+    template <class... Args>
+    void construct_at(T* into, Args&&... args) {
+        std::allocator_traits<Allocator>::construct(allocator_, into, std::forward<Args>(args)...);
+    }
+
+    static void copy_in_line(T* to, const T* from, std::uint32_t count) noexcept {
+        if (count == layout::count) {
+            std::memcpy(to, from, sizeof(T) * layout::count);
+            return;
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            std::memcpy(to + i, from + i, sizeof(T));
+        }
+    }
+
+    static void write_all(T* to, const T* from, std::uint32_t count) noexcept {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (layout::begins_line(to + i)) {
+                layout::request_to_write(to + i);
+            }
+            copy_element(to + i, from + i);
+        }
+    }
+
+    static void read_all(T* to, const T* from, std::uint32_t count) noexcept {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (layout::begins_line(from + i)) {
+                layout::request_to_read(from + i);
+            }
+            std::memcpy(to + i, from + i, sizeof(T));
+        }
+    }
+
+    // ---- popping
+
+    // Inside: how far elements are known to be published; `at` itself, or less, if none is.
+    [[nodiscard, gnu::always_inline]] queue_position published_from(queue_position at) noexcept {
+        if constexpr (in_lines) {
+            return layout::published(ring(), at).load(std::memory_order_acquire);
+        } else {
+            queue_position tail = seen_tail_.load(std::memory_order_relaxed);
+            if (tail == at) [[unlikely]] {
+                tail = tail_.load(std::memory_order_acquire);
+                seen_tail_.store(tail, std::memory_order_relaxed);
+            }
+            return tail;
+        }
+    }
+
+    [[gnu::always_inline]] void remove_up_to(queue_position after) noexcept {
+        head_.store(after, std::memory_order_release);
+        light_barrier();
+        taken_.store(after, std::memory_order_relaxed);
+    }
+
+    // Calls receive(T*) with the next element, which is copied byte by byte.
+    template <class Receive>
+    [[nodiscard, gnu::always_inline]] outcome take_plain(const Receive& receive) {
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<false>(consumers, pop()); entered != outcome::done)
+                [[unlikely]] {
+                return entered;
+            }
+            const queue_position at = taken_.load(std::memory_order_relaxed);
+            const queue_position known = published_from(at);
+            if (ahead_by(known, at) <= 0) [[unlikely]] {
+                const outcome found = nothing_at(at);
+                consumers.template leave<false>();
+                if (found != outcome::done) {
+                    return found;
+                }
+                continue;
+            }
+            T* const from = layout::item(ring(), at);
+            request_to_read(from, at, known);
+            receive(from);
+            remove_up_to(layout::next(at, end_));
+            consumers.template leave<false>();
+            return outcome::done;
+        }
+    }
+
+    [[gnu::always_inline]] static void request_to_read(const T* from, queue_position at,
+                                                       queue_position known) noexcept {
+        if constexpr (in_lines) {
+            if ((at & layout::mask) == 0 && known - at >= layout::count) {
+                __builtin_prefetch(reinterpret_cast<const std::byte*>(from) +
+                                   layout::ahead * queue_line);
+            }
+        } else if (layout::begins_line(from) && known - at > layout::ahead) {
+            layout::request_to_read(from);
+        }
+    }
+
+    struct pop_guard {
+        consumers_side& consumers;
+
+        ~pop_guard() { consumers.template leave<true>(); }
+    };
+
+    template <class Take>
+    [[nodiscard, gnu::noinline]] outcome take_element(Take& take) {
+        if constexpr (!std::is_copy_constructible_v<T>) {
+            refuse_in_section("copied");
+        }
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<true>(consumers, pop()); entered != outcome::done) {
+                return entered;
+            }
+            const pop_guard guard{consumers};
+            const queue_position at = taken_.load(std::memory_order_relaxed);
+            if (ahead_by(published_from(at), at) > 0) {
+                hand_over(*__builtin_launder(layout::item(ring(), at)), layout::next(at, end_),
+                          take);
+                return outcome::done;
+            }
+            if (const outcome found = nothing_at(at); found != outcome::done) {
+                return found;
+            }
+        }
+    }
+
+    template <class Take>
+    void hand_over(T& element, queue_position after, Take& take) {
+        const bool within = worker::in_section(allocator_);
+        if (within) [[unlikely]] {
+            hand_over_copy(element, take);
+        }
+        typename worker::section undone_by_death(allocator_);
+        undone_by_death.save(std::addressof(element), sizeof(T));
+        if (!within) [[likely]] {
+            take(std::move(element));
+        }
+        destroy(element);
+        undone_by_death.commit_by(head_, after);
+        taken_.store(after, std::memory_order_relaxed);
+    }
+
+    // Passes a copy to take(), as a part of the section that is open; or lets take() make one.
+    template <class Take>
+    [[gnu::noinline]] void hand_over_copy(const T& element, Take& take) {
+        if constexpr (std::is_invocable_v<Take&, const T&>) {
+            take(element);
+        } else if constexpr (std::is_copy_constructible_v<T>) {
+            T copy(element);
+            take(std::move(copy));
+        }
+    }
+
+    // How much is copied at a time follows from the own position alone; that it is there is only
+    // compared: a branch on its amount would wait for the line.
+    [[nodiscard]] std::uint32_t copy_out(T* values, std::uint32_t most,
+                                         queue_position& at) noexcept {
+        if constexpr (in_lines) {
+            std::uint32_t count = 0;
+            while (count < most) {
+                const T* const from = layout::item(ring(), at);
+                const std::uint32_t in_line =
+                    layout::count - static_cast<std::uint32_t>(at & layout::mask);
+                const std::uint32_t now = in_line < most - count ? in_line : most - count;
+                const std::int64_t there = ahead_by(published_from(at), at);
+                if (there < now) [[unlikely]] {
+                    if (there > 0) {
+                        const auto rest = static_cast<std::uint32_t>(there);
+                        copy_in_line(values + count, from, rest);
+                        count += rest;
+                        at += rest;
+                    }
+                    break;
+                }
+                __builtin_prefetch(reinterpret_cast<const std::byte*>(from) +
+                                   layout::ahead_in_batches * queue_line);
+                copy_in_line(values + count, from, now);
+                count += now;
+                at = layout::normal(at + now, end_);
+            }
+            return count;
+        } else {
+            std::int64_t there =
+                layout::distance(at, seen_tail_.load(std::memory_order_relaxed), end_);
+            if (there < most) {
+                const queue_position tail = tail_.load(std::memory_order_acquire);
+                seen_tail_.store(tail, std::memory_order_relaxed);
+                there = layout::distance(at, tail, end_);
+            }
+            const std::uint32_t count = there < most ? static_cast<std::uint32_t>(there) : most;
+            const std::uint32_t to_end = end_ - index_of(at);
+            const std::uint32_t first = count < to_end ? count : to_end;
+            read_all(values, layout::item(ring(), at), first);
+            read_all(values + first, layout::item(ring(), 0), count - first);
+            at = layout::later(at, count, end_);
+            return count;
+        }
+    }
+
+    // ---- the end of a closed queue
+
+    // Inside: there was no element at this position. done: look again.
+    [[nodiscard, gnu::always_inline]] outcome nothing_at(queue_position at) noexcept {
+        return closed_.load(std::memory_order_acquire) == 0 ? outcome::blocked : end_at(at);
+    }
+
+    // Closed, held (a producer may still be at work), or done.
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position at) noexcept {
+        if (closed_.load(std::memory_order_acquire) == drained) {
+            return outcome::closed;
+        }
+        if constexpr (ManyProducers) {
+            std::error_code ec;
+            worker::prepare(allocator_, true, ec);
+            producers_side producers = producing();
+            const entry entered =
+                ec ? entry::held
+                   : producers.template enter<true>(allocator_, claimed_, [] { return true; });
+            if (entered != entry::done && entered != entry::inherited) {
+                return outcome::held;
+            }
+            if (entered == entry::inherited) {
+                repair(push());
+            }
+            const outcome found = look_at_end(at);
+            producers.template leave<true>();
+            return found;
+        } else {
+            const bool reached = heavy_barrier();
+            if (!reached || (this->producer_.load(std::memory_order_acquire) & awaited) != 0) {
+                (void)wait_word().park({}, deadline::never(), wait_word::unsettled_interval);
+                // by then, stores of long ago are visible
+            }
+            const owner_word producer = this->producer_.load(std::memory_order_acquire);
+            const bool at_work = claimed_.load(std::memory_order_acquire) != at;
+            if (at_work && !worker::recover_if_dead(allocator_, producer & ~awaited)) {
+                return outcome::held;
+            }
+            return look_at_end(at);
+        }
+    }
+
+    // No producer is at work, or will be.
+    [[nodiscard]] outcome look_at_end(queue_position at) noexcept {
+        if (ahead_by(published_from(at), at) > 0) {
+            return outcome::done;
+        }
+        closed_.store(drained, std::memory_order_release);
+        items_.wake_all(); // the other waiters: no more elements will come
+        return outcome::closed;
+    }
+
+    // ---- errors
+
+    static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
+
+    // A move into the queue or out of it cannot be undone with the section that is open.
+    [[gnu::cold]] void refuse_in_section(const char* needed) const {
+        if (worker::in_section(allocator_)) {
+            raise(errc::section_open, refused_in_section, needed);
+        }
+    }
+
+    [[noreturn, gnu::cold]] static void raise_nested_use() {
+        std::error_code ec;
+        fail_errno(ec, EDEADLK, "an element of a shm_queue uses the same side of that queue");
+        raise_if(ec);
+        __builtin_unreachable();
+    }
+
+    void prepare(bool many, bool copies, const char* needed, std::error_code& ec) noexcept {
+        clear(ec);
+        worker::prepare(allocator_, many || !is_plain, ec);
+        if (!is_plain && !copies && !ec && worker::in_section(allocator_)) [[unlikely]] {
+            fail(ec, errc::section_open, refused_in_section, needed);
+        }
+    }
+
+    // ---- destroying
+
+    void destroy(T& element) noexcept {
+        std::allocator_traits<Allocator>::destroy(allocator_, std::addressof(element));
+    }
+
+    // Calls act(element, the position behind it) for each element.
+    template <class Act>
+    void for_each(const Act& act) noexcept {
+        const queue_position end = published();
+        for (queue_position at = head_.load(std::memory_order_acquire); at != end;) {
+            T& element = *layout::item(ring(), at);
+            at = layout::next(at, end_);
+            act(element, at);
+        }
+    }
+
+    // Where no section is open, as when a queue is destroyed by hand, this is one: a half-destroyed
+    // queue could neither be used nor be destroyed again. A queue that is destroyed is recognized
+    // by its capacity.
+    [[gnu::cold]] void end() noexcept {
+        const report_keeper keeper;
+        if (capacity_ != 0 && !end_at_once(is_alone_in_segment(allocator_, this))) {
+            if constexpr (!std::is_trivially_destructible_v<T>) {
+                for_each([this](T& element, queue_position after) noexcept { // as if it were popped
+                    undo_scope<Allocator> section(allocator_, without_journal::happens);
+                    section.words(this, std::addressof(head_), sizeof head_);
+                    section.elements(std::addressof(element), sizeof(T));
+                    head_.store(after, std::memory_order_release);
+                    destroy(element);
+                });
+            }
+            static_cast<void>(end_at_once(false));
+        }
+    }
+
+    // Returns false, without effect, if a full segment has no room to save the elements and a kill
+    // must not leave half of them.
+    [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
+        undo_scope<Allocator> section(allocator_, without_journal::happens);
+        this->each_word(
+            [&](const void* first, std::size_t bytes) { section.words(this, first, bytes); });
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            const auto bytes = static_cast<std::size_t>(layout::bytes_for(capacity_));
+            if (!all_or_nothing) {
+                section.elements(ring(), bytes);
+            } else if (!section.try_elements(ring(), bytes)) {
+                return false;
+            }
+            for_each([this](T& element, queue_position /*after*/) noexcept { destroy(element); });
+        }
+        this->free_ring();
+        keep_stores_of(this);
+        return true;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
