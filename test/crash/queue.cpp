@@ -225,7 +225,9 @@ void declare_for(registry& all) {
     }).heals();
     // The producers have to look at the head again. A survivor finds the room, too.
     on<T, Concurrency>(all, "try_push", {"room to be found", 5, 3}, [](Q& q) {
-        return q.it.try_push(q.spare[0]);
+        bool pushed = false;
+        until_decided([&](std::error_code& ec) { pushed = q.it.try_push(q.spare[0], ec); });
+        must(pushed, "a push was refused with room");
     }).heals();
     on<T, Concurrency>(
         all, "push", round, [](Q& q) { return q.it.push(std::move(q.spare[0])); }, ", moved");
@@ -377,6 +379,71 @@ void declare_biased(registry& all) {
         .also(both(1, 1))
         .also(both(2, 1))
         .meanwhile([](Q& q) { return q.it.try_pop_n(std::span<T>(q.received + 1, 1)) != 0; });
+}
+
+// Elements that are written and read in their places.
+template <class T, concurrency Concurrency>
+void declare_in_place(registry& all) {
+    using Q = one<T, Concurrency>;
+    const state& empty = states[0];
+    const state& round = states[2];
+    const state& full = states[3];
+    const auto pop = [](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0; };
+    const auto push = [](Q& q) { return q.it.try_push(q.spare[1]); };
+    const auto write = [](Q& q, auto slot) {
+        if (!slot) {
+            return false;
+        }
+        *slot = q.spare[0];
+        return slot.commit();
+    };
+    const auto read = [](auto view) { return view.release(); };
+    on<T, Concurrency>(all, "claim", round, [write](Q& q) { return write(q, q.it.claim()); })
+        .heals()
+        .meanwhile(pop);
+    on<T, Concurrency>(all, "try_claim", empty, [write](Q& q) {
+        return write(q, q.it.try_claim());
+    }).meanwhile(pop);
+    on<T, Concurrency>(all, "try_claim", full,
+                       [write](Q& q) { return write(q, q.it.try_claim()); });
+    on<T, Concurrency>(
+        all, "try_claim", round,
+        [](Q& q) {
+            const auto slot = q.it.try_claim();
+            *slot = q.spare[0];
+            return false;
+        },
+        ", not committed")
+        .meanwhile(pop);
+    on<T, Concurrency>(all, "claim_for", full, [write](Q& q) {
+        return write(q, q.it.claim_for(std::chrono::microseconds(1)));
+    });
+    on<T, Concurrency>(all, "claim_until", round, [write](Q& q) {
+        return write(q,
+                     q.it.claim_until(std::chrono::steady_clock::now() + std::chrono::seconds(1)));
+    });
+    on<T, Concurrency>(all, "front", round, [read](Q& q) { return read(q.it.front()); })
+        .heals()
+        .meanwhile(push)
+        .once(); // the check of the contents has taken everything
+    on<T, Concurrency>(all, "try_front", full, [read](Q& q) {
+        return read(q.it.try_front());
+    }).meanwhile(push);
+    on<T, Concurrency>(all, "try_front", empty, [read](Q& q) { return read(q.it.try_front()); });
+    on<T, Concurrency>(
+        all, "try_front", round,
+        [](Q& q) {
+            q.it.try_front().keep();
+            return false;
+        },
+        ", kept")
+        .meanwhile(push);
+    on<T, Concurrency>(all, "front_for", round, [read](Q& q) {
+        return read(q.it.front_for(std::chrono::seconds(1)));
+    }).once();
+    on<T, Concurrency>(all, "front_until", empty, [read](Q& q) {
+        return read(q.it.front_until(std::chrono::steady_clock::now()));
+    });
 }
 
 // A queue that is used in sections: it changes at once, and what is around it when they end.
@@ -547,6 +614,8 @@ void crash::declare(registry& all) {
     declare_many<owning>(all);
     declare_biased<int>(all);
     declare_biased<several>(all);
+    declare_in_place<int, concurrency::mpmc>(all);
+    declare_in_place<several, concurrency::spsc>(all);
     declare_within<concurrency::mpmc>(all);
     declare_within<concurrency::spsc>(all);
     declare_nested(all);

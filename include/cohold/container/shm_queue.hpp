@@ -17,6 +17,7 @@
 #include <utility>
 
 #include <cohold/container/detail/queue_core.hpp>
+#include <cohold/container/detail/queue_guards.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/os/time.hpp>
 #include <cohold/sync/waiting.hpp>
@@ -50,6 +51,10 @@ class basic_queue {
     using value_type = T;
     using size_type = std::size_t;
     using allocator_type = Allocator;
+
+    /// A claimed place, and the oldest element: see claim() and front().
+    using slot = queue_slot<T, core>;
+    using view = queue_view<T, core>;
 
     /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
     /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
@@ -232,6 +237,64 @@ class basic_queue {
         return pop_some(values, why);
     }
 
+    /// Claims the next place, for an element that is written there in place: commit() of the slot
+    /// appends it, destroying the slot gives the place back. Waits while the queue is full; the
+    /// slot is empty once the queue is closed. Only for trivially copyable elements. As long as
+    /// there is the slot, other producers wait, so that it should not live long where there are
+    /// many. Errors: std::errc::resource_deadlock_would_occur, if this thread has a slot of this
+    /// queue already. If the process is killed, the place is the next producer's.
+    [[nodiscard]] slot claim() {
+        return hold<slot>([&](auto& at) { return claim_in_time(for_ever, at); });
+    }
+
+    /// Like claim, but does not wait: the slot is empty if the queue is full or closed.
+    [[nodiscard]] slot try_claim() {
+        return hold<slot>([&](auto& at) { return core_.try_claim(at); });
+    }
+
+    /// Like claim, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    [[nodiscard]] slot claim_for(const Duration& patience) {
+        return hold<slot>([&](auto& at) { return claim_in_time(for_long(patience), at); });
+    }
+
+    /// Like claim, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] slot claim_until(const TimePoint& moment) {
+        return hold<slot>([&](auto& at) {
+            return until(moment, [&](auto when) { return claim_in_time(when, at); });
+        });
+    }
+
+    /// The oldest element in its place: it is removed when the view is destroyed, unless an
+    /// exception is the cause, or the view's keep() was called. Waits while there is none; the view
+    /// is empty once the queue is closed and all its elements are taken. Only for trivially
+    /// copyable elements. As long as there is the view, other consumers wait. Errors:
+    /// std::errc::resource_deadlock_would_occur, if this thread has a view of this queue already.
+    /// If the process is killed, the element is still there, in its place.
+    [[nodiscard]] view front() {
+        return hold<view>([&](auto& at) { return front_in_time(for_ever, at); });
+    }
+
+    /// Like front, but does not wait: the view is empty if there is no element at once.
+    [[nodiscard]] view try_front() {
+        return hold<view>([&](auto& at) { return core_.try_front(at); });
+    }
+
+    /// Like front, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    [[nodiscard]] view front_for(const Duration& patience) {
+        return hold<view>([&](auto& at) { return front_in_time(for_long(patience), at); });
+    }
+
+    /// Like front, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] view front_until(const TimePoint& moment) {
+        return hold<view>([&](auto& at) {
+            return until(moment, [&](auto when) { return front_in_time(when, at); });
+        });
+    }
+
     // The same functions for callers that want to know the reason. `ec` is clear if the element has
     // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
     // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
@@ -400,6 +463,58 @@ class basic_queue {
         const std::size_t count = ec ? 0 : pop_some(values, why);
         static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
         return count;
+    }
+
+    /// Like claim; errc::closed.
+    [[nodiscard]] slot claim(std::error_code& ec) {
+        return hold<slot>(std::errc::timed_out, ec,
+                          [&](auto& at) { return claim_in_time(for_ever, at); });
+    }
+
+    /// Like try_claim; errc::full, busy or closed.
+    [[nodiscard]] slot try_claim(std::error_code& ec) {
+        return hold<slot>(errc::full, ec, [&](auto& at) { return core_.try_claim(at); });
+    }
+
+    /// Like claim_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    [[nodiscard]] slot claim_for(const Duration& patience, std::error_code& ec) {
+        return hold<slot>(std::errc::timed_out, ec,
+                          [&](auto& at) { return claim_in_time(for_long(patience), at); });
+    }
+
+    /// Like claim_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    [[nodiscard]] slot claim_until(const TimePoint& moment, std::error_code& ec) {
+        return hold<slot>(std::errc::timed_out, ec, [&](auto& at) {
+            return until(moment, [&](auto when) { return claim_in_time(when, at); });
+        });
+    }
+
+    /// Like front; errc::closed.
+    [[nodiscard]] view front(std::error_code& ec) {
+        return hold<view>(std::errc::timed_out, ec,
+                          [&](auto& at) { return front_in_time(for_ever, at); });
+    }
+
+    /// Like try_front; errc::empty, busy or closed.
+    [[nodiscard]] view try_front(std::error_code& ec) {
+        return hold<view>(errc::empty, ec, [&](auto& at) { return core_.try_front(at); });
+    }
+
+    /// Like front_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    [[nodiscard]] view front_for(const Duration& patience, std::error_code& ec) {
+        return hold<view>(std::errc::timed_out, ec,
+                          [&](auto& at) { return front_in_time(for_long(patience), at); });
+    }
+
+    /// Like front_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    [[nodiscard]] view front_until(const TimePoint& moment, std::error_code& ec) {
+        return hold<view>(std::errc::timed_out, ec, [&](auto& at) {
+            return until(moment, [&](auto when) { return front_in_time(when, at); });
+        });
     }
 
     /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
@@ -602,13 +717,53 @@ class basic_queue {
         return [&patience] { return deadline::in(to_nanoseconds(patience)); };
     }
 
+    // A slot or view of the position that find() gives, if it returns outcome::done; else an empty
+    // one.
+    template <class Guard, class Find>
+    Guard hold(const Find& find) {
+        static_assert(std::is_trivially_copyable_v<T>,
+                      "cohold: only trivially copyable elements are written and read in place; "
+                      "use emplace and pop");
+        queue_position at{};
+        return find(at) == outcome::done ? Guard(core_, at) : Guard();
+    }
+
+    template <class Guard, class Code, class Find>
+    Guard hold(Code not_now, std::error_code& ec, const Find& find) {
+        core_.prepare_to_stay(std::is_same_v<Guard, slot>, ec);
+        if (ec) {
+            return Guard();
+        }
+        return hold<Guard>([&](queue_position& at) {
+            const outcome result = find(at);
+            is_done(result, not_now, ec);
+            return result;
+        });
+    }
+
+    template <class When>
+    outcome claim_in_time(const When& when, queue_position& at) {
+        auto attempt = [&] { return core_.try_claim(at); };
+        return in_time(when, core_.spaces(), attempt).what;
+    }
+
+    template <class When>
+    outcome front_in_time(const When& when, queue_position& at) {
+        auto attempt = [&] { return core_.try_front(at); };
+        return in_time(when, core_.items(), attempt).what;
+    }
+
+    template <class When, class Attempt>
+    static wait_result in_time(const When& when, wait_word& word, Attempt& attempt) {
+        const outcome result = attempt();
+        return is_to_wait(result) ? await<Waiting>(word, attempt, when())
+                                  : wait_result{result, false};
+    }
+
     template <class When, class... Args>
     outcome offer(const When& when, Args&&... args) {
         auto attempt = [&] { return core_.try_emplace(std::forward<Args>(args)...); };
-        wait_result result{attempt(), false};
-        if (result.what == outcome::blocked || result.what == outcome::held) {
-            result = await<Waiting>(core_.spaces(), attempt, when());
-        }
+        const wait_result result = in_time(when, core_.spaces(), attempt);
         if (result.what == outcome::done) {
             if (many_producers && result.slept) {
                 core_.notify_spaces(1); // there may be room for another sleeper

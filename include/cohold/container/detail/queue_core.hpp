@@ -268,13 +268,13 @@ class queue_core : queue_words<T, Allocator> {
     /// constructor throws.
     template <class... Args>
     void prepare_to_emplace(std::error_code& ec) noexcept {
-        prepare(ManyProducers, is_constructible_from_copies<Args...>,
+        prepare(this->producers_, ManyProducers, is_constructible_from_copies<Args...>,
                 "constructed without taking from its arguments", ec);
     }
 
     /// The same before try_take.
     void prepare_to_take(std::error_code& ec) noexcept {
-        prepare(ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
+        prepare(this->consumers_, ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
     }
 
     /// Besides what T's constructor throws, this function and try_take may fail with
@@ -397,6 +397,87 @@ class queue_core : queue_words<T, Allocator> {
         return 0;
     }
 
+    // ---- in place, for elements that are plain bytes
+
+    /// For callers that pass an error_code, before try_claim or try_front: reports what that would
+    /// throw.
+    void prepare_to_stay(bool producing, std::error_code& ec) noexcept {
+        prepare(producing ? this->producers_ : this->consumers_, true, true, "", ec);
+    }
+
+    /// Claims the next place and stays in the producers' side, until commit() or abandon() with the
+    /// same `at`.
+    [[nodiscard, gnu::noinline]] outcome try_claim(queue_position& at)
+        requires(is_plain)
+    {
+        producers_side producers = producing();
+        if (const outcome entered = enter<true>(producers, push()); entered != outcome::done) {
+            return entered;
+        }
+        at = claimed_.load(std::memory_order_relaxed);
+        if (const outcome claimed = claim(at, layout::next(at, end_)); claimed != outcome::done) {
+            producers.template leave<true>();
+            return claimed;
+        }
+        this->producers_.keep_in_hand();
+        return outcome::done;
+    }
+
+    /// The element's place; of a claim, with what was there before.
+    [[nodiscard]] T* place(queue_position at) const noexcept {
+        return __builtin_launder(layout::item(ring(), at));
+    }
+
+    void commit(queue_position at) noexcept {
+        publish(at, layout::next(at, end_));
+        this->producers_.let_go();
+        notify_items(1);
+        notify_held(ManyProducers, spaces_);
+    }
+
+    void abandon(queue_position at) noexcept {
+        claimed_.store(at, std::memory_order_release);
+        this->producers_.let_go();
+        notify_held(ManyProducers, spaces_);
+    }
+
+    /// Finds the next element and stays in the consumers' side, until remove() or keep().
+    [[nodiscard, gnu::noinline]] outcome try_front(queue_position& at)
+        requires(is_plain)
+    {
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<true>(consumers, pop()); entered != outcome::done) {
+                return entered;
+            }
+            at = taken_.load(std::memory_order_relaxed);
+            if (ahead_by(published_from(at), at) > 0) {
+                this->consumers_.keep_in_hand();
+                return outcome::done;
+            }
+            const outcome found = nothing_at(at);
+            consumers.template leave<true>();
+            if (found != outcome::done) {
+                return found;
+            }
+        }
+    }
+
+    void remove(queue_position at) noexcept {
+        remove_up_to(layout::next(at, end_));
+        this->consumers_.let_go();
+        notify_spaces(1);
+        notify_held(ManyConsumers, items_);
+    }
+
+    void keep() noexcept {
+        this->consumers_.let_go();
+        notify_held(ManyConsumers, items_);
+    }
+
+    /// Of the calling process: who it is as long as it has not been forked.
+    [[nodiscard]] std::uint64_t epoch() const noexcept { return worker::epoch(allocator_); }
+
   private:
     using producers_side = side_of<ManyProducers>;
     using consumers_side = side_of<ManyConsumers>;
@@ -418,6 +499,13 @@ class queue_core : queue_words<T, Allocator> {
             allocator_, claimed_, [this]() __attribute__((always_inline)) { return has_room(); });
         return entered == entry::done ? outcome::done
                                       : settle<RunsCode>(producers, entered, push());
+    }
+
+    // After a long stay in a side: others may have begun to sleep meanwhile.
+    static void notify_held(bool many, wait_word& sleepers) noexcept {
+        if (many && sleepers.awaited()) {
+            sleepers.wake(1);
+        }
     }
 
     template <bool RunsCode>
@@ -446,7 +534,7 @@ class queue_core : queue_words<T, Allocator> {
             return purpose.is_over(closed_.load(std::memory_order_acquire)) ? outcome::closed
                                                                             : outcome::blocked;
         case entry::nested:
-            if constexpr (RunsCode) {
+            if (RunsCode || words_of(purpose).has_in_hand()) {
                 raise_nested_use();
             }
             break;
@@ -454,6 +542,14 @@ class queue_core : queue_words<T, Allocator> {
             break;
         }
         return outcome::held;
+    }
+
+    [[nodiscard]] const side_words& words_of(push /*side*/) const noexcept {
+        return this->producers_;
+    }
+
+    [[nodiscard]] const side_words& words_of(pop /*side*/) const noexcept {
+        return this->consumers_;
     }
 
     void repair(push /*side*/) noexcept {
@@ -923,17 +1019,27 @@ class queue_core : queue_words<T, Allocator> {
         }
     }
 
+    [[gnu::cold]] static void fail_nested_use(std::error_code& ec) noexcept {
+        fail_errno(ec, EDEADLK, "the thread already uses an element of the shm_queue on this side");
+    }
+
     [[noreturn, gnu::cold]] static void raise_nested_use() {
         std::error_code ec;
-        fail_errno(ec, EDEADLK, "an element of a shm_queue uses the same side of that queue");
+        fail_nested_use(ec);
         raise_if(ec);
         __builtin_unreachable();
     }
 
-    void prepare(bool many, bool copies, const char* needed, std::error_code& ec) noexcept {
+    void prepare(const side_words& side, bool many, bool copies, const char* needed,
+                 std::error_code& ec) noexcept {
         clear(ec);
         worker::prepare(allocator_, many || !is_plain, ec);
-        if (!is_plain && !copies && !ec && worker::in_section(allocator_)) [[unlikely]] {
+        if (ec) [[unlikely]] {
+            return;
+        }
+        if (side.has_in_hand() && worker::is(allocator_, side.owner.load())) [[unlikely]] {
+            fail_nested_use(ec);
+        } else if (!is_plain && !copies && worker::in_section(allocator_)) [[unlikely]] {
             fail(ec, errc::section_open, refused_in_section, needed);
         }
     }

@@ -61,6 +61,14 @@ class queue_worker {
     /// Is the thread in a section of the segment, which may still be undone?
     [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
 
+    /// A number that differs in a process that was forked since, and after another attachment.
+    [[nodiscard]] static std::uint64_t epoch(const Allocator& /*allocator*/) noexcept { return 0; }
+
+    /// Is the calling thread, or its process if that is all that a side knows, this owner?
+    [[nodiscard]] static bool is(const Allocator& /*allocator*/, owner_word /*owner*/) noexcept {
+        return false;
+    }
+
     /// What happens to an element in it is undone if the process dies: its allocations, and the
     /// changes to bytes that were saved.
     class section {
@@ -158,6 +166,16 @@ class queue_worker<shm_allocator<T>> {
         return open_transaction(a.header()) != nullptr;
     }
 
+    [[nodiscard]] static std::uint64_t epoch(const allocator& a) noexcept {
+        return local_of(a.bound_header()).identity->epoch.load(std::memory_order_acquire);
+    }
+
+    [[nodiscard]] static bool is(const allocator& a, owner_word owner) noexcept {
+        const segment_header& header = a.bound_header();
+        return (is_known(header) && owner == last_queue_thread.me) ||
+               (epoch(a) != 0 && owner == local_of(header).identity->me);
+    }
+
     class section {
       public:
         explicit section(const allocator& a) : section_(caller(a.bound_header()), false) {}
@@ -210,15 +228,35 @@ class suspicion {
 struct side_words {
     // Of a side of many: 0, the thread that is at work, or, with the bit `biased`, the thread that
     // comes in without an atomic operation. Of a single side: not 0 while code of the element's
-    // type runs.
+    // type runs, or an element is in use in its place.
     alignas(8) std::atomic<owner_word> owner{nobody};
     // The thread that may be at work besides the owner: the side was biased to it, and the owner is
-    // taking that away, or has just become biased. Otherwise 0.
+    // taking that away, or has just become biased. The owner itself, without its bit, while it uses
+    // an element in its place. Otherwise 0.
     alignas(8) std::atomic<owner_word> victim{nobody};
-    alignas(8) std::atomic<std::uint64_t> cell{0}; // offset of the victim's cell
-    alignas(8) std::uint64_t last = nobody;        // the last owner
-    std::uint32_t run = 0;                         // how often it has come in without another
-    std::uint32_t needed = 256;                    // how often it has to until it becomes biased
+    // Offset of the victim's cell; 0 while the owner uses an element in its place.
+    alignas(8) std::atomic<std::uint64_t> cell{0};
+    alignas(8) std::uint64_t last = nobody; // the last owner
+    std::uint32_t run = 0;                  // how often it has come in without another
+    std::uint32_t needed = 256;             // how often it has to until it becomes biased
+
+    // From now on, until leave(), an element is in use in its place: by the program, which may do
+    // anything meanwhile.
+    void keep_in_hand() noexcept {
+        cell.store(0, std::memory_order_relaxed);
+        victim.store(owner.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] bool has_in_hand() const noexcept {
+        const owner_word now = owner.load(std::memory_order_relaxed);
+        return now != nobody && victim.load(std::memory_order_relaxed) == now &&
+               cell.load(std::memory_order_relaxed) == 0;
+    }
+
+    void let_go() noexcept {
+        victim.store(nobody, std::memory_order_relaxed);
+        owner.store(nobody, std::memory_order_release);
+    }
 };
 
 static_assert(sizeof(side_words) == 40);
