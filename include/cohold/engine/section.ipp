@@ -87,7 +87,9 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     const owner_word me = participant_of(header, ec);
     if (!ec) {
         heap::change change(heap::of(header), me);
-        change.deallocate(pointer);
+        if (change) {
+            change.deallocate(pointer);
+        }
     }
 }
 
