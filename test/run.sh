@@ -180,6 +180,7 @@ need_boost
 need doctest-dev compiles '#include <doctest/doctest.h>' g++ -c
 need python3 python3 --version
 need gdb gdb --version
+need python3-numpy /usr/bin/python3 -c 'import numpy'
 install_missing
 step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++ -Dbuildtype=plain \

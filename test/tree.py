@@ -193,6 +193,7 @@ def check_versions():
                           "CMakeLists.txt": r"^project\(cohold VERSION (\S+)",
                           "conanfile.py": r'^    version = "(.*)"$',
                           "test/package/vcpkg/ports/cohold/vcpkg.json": r'^  "version": "(.*)",$',
+                          "python/pyproject.toml": r'^version = "(.*)"$',
                           "CHANGELOG.md": r"^## \[(\d.*?)\]"}.items():
         found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
         if not found or found[1] != version:
