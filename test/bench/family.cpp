@@ -159,6 +159,7 @@ void add_busy(contest& row, const std::vector<int>& cpus, std::uint64_t count, i
         std::uint64_t wrong = 0;
         for (std::uint64_t i = 0; i < count; ++i) {
             const T value = shared->latest.it.load();
+            bench::keep(value);
             wrong += value.value + 1 < last ? 1u : 0u; // it starts again once
             last = value.value;
         }

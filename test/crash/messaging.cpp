@@ -161,6 +161,24 @@ struct with_broadcast {
         torn |= seen + from_here.missed() > it.published() ? 1 : 0;
     }
 
+    // Two messages, where each is ten more than the one before: so their numbers tell what was
+    // missed.
+    void read_two() {
+        reader mine = it.subscribe(cohold::from::oldest);
+        const std::optional<T> first = mine.try_next();
+        static_cast<void>(mine.missed());
+        const std::optional<T> second = mine.try_next();
+        if (!first || !second) {
+            torn = 1;
+            return;
+        }
+        const int between = number_of(*second) - number_of(*first);
+        torn |= !is_good(*first) || !is_good(*second) ||
+                        between != 10 + 10 * static_cast<int>(mine.missed())
+                    ? 1
+                    : 0;
+    }
+
     void read_all() {
         reader mine = it.subscribe(cohold::from::oldest);
         read(mine);
@@ -242,26 +260,29 @@ void declare_broadcast(registry& all, const char* kind) {
     on("shm_broadcast::close", "another publishes", 1, [](one& it) {
         it.it.close();
     }).meanwhile(other);
-    auto read =
-        on("subscription::try_next", "another publishes", 4, [](one& it) { it.read_all(); });
-    read.meanwhile([](one& it) {
-        for (int i = 10; i <= 13; ++i) {
-            it.publish(i * 10);
-        }
-    });
-    // A killed bystander has published fewer, and may have begun to overwrite the oldest.
-    for (int times = 0; times < 4; ++times) {
-        const auto fewer = [times](one& it) {
+    const auto publishing = [](int times) {
+        return [times](one& it) {
             for (int i = 0; i < times; ++i) {
-                it.publish(100 + i * 10);
+                it.publish(50 + i * 10);
             }
         };
-        const auto begun = [fewer, loses_oldest](one& it) {
-            fewer(it);
-            loses_oldest(it);
-        };
-        read.also(fewer).together(fewer).also(begun).together(begun);
-    }
+    };
+    // A killed bystander has published fewer, and may have begun to overwrite the oldest.
+    const auto while_another_publishes = [&](auto read) {
+        read.meanwhile(publishing(4));
+        for (int times = 0; times < 4; ++times) {
+            const auto fewer = publishing(times);
+            const auto begun = [fewer, loses_oldest](one& it) {
+                fewer(it);
+                loses_oldest(it);
+            };
+            read.also(fewer).together(fewer).also(begun).together(begun);
+        }
+    };
+    while_another_publishes(
+        on("subscription::try_next", "all, another publishes", 4, [](one& it) { it.read_all(); }));
+    while_another_publishes(
+        on("subscription::try_next", "two, another publishes", 4, [](one& it) { it.read_two(); }));
     on("subscription::next_for", "in vain", 1, [](one& it) {
         auto reader = it.it.subscribe();
         return reader.next_for(50us).has_value();

@@ -229,6 +229,10 @@ BUGS = [
      "        finish(position);\n"
      "        detail::overwrite<sizeof(T)>(slot + value_offset, std::addressof(value));\n",
      "messaging", "shm_broadcast::publish, another publishes, arrays"),
+    ("an_overwritten_message_is_believed",
+     "                if (word.load(std::memory_order_relaxed) == published(position_)) [[likely]] {\n",
+     "                if (word.load(std::memory_order_relaxed) != 0) [[likely]] {\n",
+     "messaging", "subscription::try_next, two, another publishes, arrays"),
 ]
 
 
