@@ -114,8 +114,8 @@ std::string tell(cohold::shm_deque<T, Allocator>& it) {
 }
 
 // Takes out all elements.
-template <class T, cohold::concurrency Concurrency, class Waiting>
-std::string tell(cohold::shm_queue<T, Concurrency, Waiting>& it) {
+template <class T, cohold::concurrency Concurrency, class Waiting, class Overflow>
+std::string tell(cohold::shm_queue<T, Concurrency, Waiting, Overflow>& it) {
     std::string text = it.is_closed() ? "closed(" : "(";
     const std::size_t begin = text.size();
     while (auto each = it.try_pop()) {

@@ -29,8 +29,9 @@ using cohold::concurrency;
 using crash::registry;
 using crash::segment;
 
-template <class T, concurrency Concurrency>
-using queue = cohold::shm_queue<T, Concurrency, cohold::waiting::block>; // spinning is long to step
+template <class T, concurrency Concurrency, class Overflow = cohold::overflow::block>
+using queue = cohold::shm_queue<T, Concurrency, cohold::waiting::block, // spinning is long to step
+                                Overflow>;
 
 // Elements: one word; several words, which no single store writes; and one that owns memory.
 using several = std::array<int, 4>;
@@ -61,9 +62,9 @@ constexpr const char* sides = Concurrency == concurrency::spsc   ? "spsc"
 
 // A queue, and elements for it and from it: they are in the segment, so that what they own can be
 // freed.
-template <class T, concurrency Concurrency>
+template <class T, concurrency Concurrency, class Overflow = cohold::overflow::block>
 struct one {
-    queue<T, Concurrency> it{8};
+    queue<T, Concurrency, Overflow> it{8};
     T spare[3]{};
     T received[3]{};
     T refill[8]{};
@@ -104,8 +105,8 @@ void until_decided(const Try& attempt) {
     }
 }
 
-template <class T, concurrency Concurrency>
-std::vector<std::string> drain(queue<T, Concurrency>& from) {
+template <class T, concurrency Concurrency, class Overflow>
+std::vector<std::string> drain(queue<T, Concurrency, Overflow>& from) {
     std::vector<std::string> given;
     for (std::optional<T> each;;) {
         until_decided([&](std::error_code& ec) { each = from.try_pop(ec); });
@@ -159,9 +160,9 @@ void ask_nobody(crash::declaration<Q>& what) {
     });
 }
 
-template <class T, concurrency Concurrency, class Act>
+template <class T, concurrency Concurrency, class Overflow = cohold::overflow::block, class Act>
 auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
-    using Q = one<T, Concurrency>;
+    using Q = one<T, Concurrency, Overflow>;
     auto what = all.add<Q>(
         std::string("shm_queue::") + name,
         std::string(sides<Concurrency>) + ", " + kind<T> + ", " + in.name + how,
@@ -446,6 +447,55 @@ void declare_in_place(registry& all) {
     });
 }
 
+// A queue that overwrites. If a process is killed after it has removed the oldest elements, these
+// are gone although no new one has come.
+template <class T, concurrency Concurrency>
+void declare_overwriting(registry& all) {
+    using Overflow = cohold::overflow::overwrite_oldest;
+    using Q = one<T, Concurrency, Overflow>;
+    const state& round = states[2];
+    const state& full = states[3];
+    const auto on_it = [&](const char* name, const state& in, auto act,
+                           const char* how = ", overwriting") {
+        return on<T, Concurrency, Overflow>(all, name, in, act, how);
+    };
+    const auto pop = [](std::size_t count) {
+        return [count](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, count)) == count; };
+    };
+    const auto push = [](std::size_t count) {
+        return [count](Q& q) { return q.it.push_n(std::span<const T>(q.spare, count)) == count; };
+    };
+    on_it("push", round, [](Q& q) { return q.it.push(q.spare[0]); }).heals().meanwhile(pop(1));
+    on_it("push", full, [](Q& q) { return q.it.push(q.spare[0]); }).heals().also(pop(1));
+    on_it("try_push", full, [](Q& q) { return q.it.try_push(q.spare[0]); })
+        .also(pop(1))
+        .meanwhile(pop(1));
+    on_it("emplace", full, [](Q& q) { return q.it.emplace(q.spare[0]); }).also(pop(1));
+    on_it("push_n", full, push(3))
+        .also(pop(3))
+        .also(push(1))
+        .also(push(2))
+        .also([](Q& q) {
+            return q.it.try_pop_n(std::span<T>(q.received, 2)) == 2 && q.it.push(q.spare[0]);
+        })
+        .also([](Q& q) {
+            return q.it.try_pop_n(std::span<T>(q.received, 1)) == 1 &&
+                   q.it.push_n(std::span<const T>(q.spare, 2)) == 2;
+        });
+    // The other one may be killed as well, after it has removed the oldest element.
+    on_it("try_pop_n", full, pop(1))
+        .meanwhile([](Q& q) { return q.it.try_push(q.spare[1]); })
+        .together(pop(1))
+        .together(pop(2));
+    on_it("try_pop_n", full, pop(3), ", three, overwriting")
+        .meanwhile([](Q& q) { return q.it.try_push(q.spare[1]); })
+        .together(pop(1))
+        .together([](Q& q) {
+            return q.it.try_pop_n(std::span<T>(q.received, 3)) == 3 &&
+                   q.it.try_pop_n(std::span<T>(q.received, 1)) == 1;
+        });
+}
+
 // A queue that is used in sections: it changes at once, and what is around it when they end.
 template <concurrency Concurrency>
 struct within {
@@ -616,6 +666,8 @@ void crash::declare(registry& all) {
     declare_biased<several>(all);
     declare_in_place<int, concurrency::mpmc>(all);
     declare_in_place<several, concurrency::spsc>(all);
+    declare_overwriting<int, concurrency::spsc>(all);
+    declare_overwriting<several, concurrency::mpmc>(all);
     declare_within<concurrency::mpmc>(all);
     declare_within<concurrency::spsc>(all);
     declare_nested(all);

@@ -31,21 +31,55 @@ COHOLD_NAMESPACE_BEGIN
 /// another, provided that the two never overlap.
 enum class concurrency { spsc, mpsc, spmc, mpmc };
 
+/// What a push does when the queue is full.
+namespace overflow {
+
+/// It waits. The default.
+struct block {
+    static constexpr bool waits = true;
+    static constexpr bool overwrites = false;
+};
+
+/// It fails at once, as try_push does.
+struct refuse {
+    static constexpr bool waits = false;
+    static constexpr bool overwrites = false;
+};
+
+/// It overwrites the oldest element, which is lost; lost() counts them. Only for trivially copyable
+/// elements. All programs have to agree on this one: it is a part of the queue's type.
+struct overwrite_oldest {
+    static constexpr bool waits = false;
+    static constexpr bool overwrites = true;
+};
+
+} // namespace overflow
+
+/// One of overflow::block, overflow::refuse, overflow::overwrite_oldest.
+template <class Policy>
+concept overflow_policy =
+    std::same_as<Policy, overflow::block> || std::same_as<Policy, overflow::refuse> ||
+    std::same_as<Policy, overflow::overwrite_oldest>;
+
 namespace detail {
 
 // All of shm_queue, over any allocator.
-template <class T, concurrency Concurrency, class Waiting, class Allocator>
+template <class T, concurrency Concurrency, class Waiting, class Allocator,
+          class Overflow = overflow::block>
 class basic_queue {
     static_assert(waiting_policy<Waiting>,
                   "cohold: the third argument of shm_queue is a waiting policy: waiting::adaptive, "
                   "waiting::spin, waiting::block, or a type with `spins` and `parks`");
+    static_assert(overflow_policy<Overflow>,
+                  "cohold: the fourth argument of shm_queue is overflow::block, overflow::refuse "
+                  "or overflow::overwrite_oldest");
 
     static constexpr bool many_producers =
         Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
     static constexpr bool many_consumers =
         Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
 
-    using core = queue_core<T, many_producers, many_consumers, Allocator>;
+    using core = queue_core<T, many_producers, many_consumers, Allocator, Overflow::overwrites>;
 
   public:
     using value_type = T;
@@ -532,6 +566,14 @@ class basic_queue {
 
     [[nodiscard]] Allocator get_allocator() const noexcept { return core_.allocator(); }
 
+    /// How many elements were overwritten before they were popped. If a producer is killed while it
+    /// overwrites, the last ones may be missing in it.
+    [[nodiscard]] std::uint64_t lost() const noexcept
+        requires(Overflow::overwrites)
+    {
+        return core_.lost();
+    }
+
     /// The argument of the constructor.
     [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
 
@@ -573,7 +615,10 @@ class basic_queue {
     std::size_t push_batch(std::span<const T> values, outcome& why) {
         batch pushed{*this, 0, &basic_queue::items_came};
         if constexpr (core::takes_batches) {
-            pushed.count = core_.try_push_batch(values.data(), as_count(values.size()), why);
+            do { // a queue that overwrites takes as many at once as fit in it
+                const std::span<const T> rest = values.subspan(pushed.count);
+                pushed.count += core_.try_push_batch(rest.data(), as_count(rest.size()), why);
+            } while (Overflow::overwrites && why == outcome::blocked);
             return pushed.count;
         }
         for (const T& value : values) {
@@ -618,9 +663,10 @@ class basic_queue {
     [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
                                                std::error_code& ec) noexcept {
         if (result != outcome::done) {
-            ec = result == outcome::closed ? make_error_code(errc::closed)
-                 : result == outcome::held ? make_error_code(errc::busy)
-                                           : make_error_code(not_now);
+            ec = result == outcome::closed    ? make_error_code(errc::closed)
+                 : result == outcome::held    ? make_error_code(errc::busy)
+                 : result == outcome::refused ? make_error_code(errc::full)
+                                              : make_error_code(not_now);
         }
         return result == outcome::done;
     }
@@ -762,7 +808,10 @@ class basic_queue {
 
     template <class When, class... Args>
     outcome offer(const When& when, Args&&... args) {
-        auto attempt = [&] { return core_.try_emplace(std::forward<Args>(args)...); };
+        auto attempt = [&] {
+            const outcome result = core_.try_emplace(std::forward<Args>(args)...);
+            return !Overflow::waits && result == outcome::blocked ? outcome::refused : result;
+        };
         const wait_result result = in_time(when, core_.spaces(), attempt);
         if (result.what == outcome::done) {
             if (many_producers && result.slept) {
@@ -855,9 +904,10 @@ class basic_queue {
 /// of a shm_guarded for instance, pushing and popping are immediate and permanent, even if the
 /// section is undone. So elements that are more than plain bytes are copied then, where they would
 /// be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
-template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
-class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
-    using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
+template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive,
+          class Overflow = overflow::block>
+class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>, Overflow> {
+    using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>, Overflow>;
 
   public:
     /// @copydoc detail::basic_queue::basic_queue
@@ -869,17 +919,19 @@ class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_alloca
     }
 };
 
-template <class T, concurrency Concurrency, class Waiting>
-inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting>> = true;
+template <class T, concurrency Concurrency, class Waiting, class Overflow>
+inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting, Overflow>> = true;
 
-/// Described as "shm_queue<i32,mpmc>": each process chooses how it waits.
-template <class T, concurrency Concurrency, class Waiting>
-struct type_description<shm_queue<T, Concurrency, Waiting>> {
+/// Described as "shm_queue<i32,mpmc>", or "shm_queue<i32,mpmc,overwrite>": each process chooses how
+/// it waits.
+template <class T, concurrency Concurrency, class Waiting, class Overflow>
+struct type_description<shm_queue<T, Concurrency, Waiting, Overflow>> {
     static constexpr void write(type_writer& out) {
-        constexpr std::string_view names[] = {",spsc>", ",mpsc>", ",spmc>", ",mpmc>"};
+        constexpr std::string_view names[] = {",spsc", ",mpsc", ",spmc", ",mpmc"};
         out.text("shm_queue<");
         out.type<T>();
         out.text(names[static_cast<int>(Concurrency)]);
+        out.text(Overflow::overwrites ? ",overwrite>" : ">");
     }
 };
 

@@ -60,6 +60,7 @@ enum class outcome {
     done,
     blocked, // not now; after a wait: the deadline has passed
     held,    // not now, because of a process that may be dead: look again soon
+    refused, // not now, and the caller does not want to wait
     closed   // never again
 };
 

@@ -117,6 +117,7 @@ class queue_words {
             static_assert(offsetof(queue_words, seen_head_) == 80);
             static_assert(offsetof(queue_words, producers_) == 88);
             static_assert(offsetof(queue_words, tail_) == 128);
+            static_assert(offsetof(queue_words, lost_) == 136);
             static_assert(offsetof(queue_words, head_) == 192);
             static_assert(offsetof(queue_words, taken_) == 256);
             static_assert(offsetof(queue_words, seen_tail_) == 264);
@@ -148,6 +149,8 @@ class queue_words {
     side_words producers_;
     // Up to where elements are published, if the lines do not say it.
     alignas(64) std::atomic<std::uint64_t> tail_{0};
+    // How many elements the producers have overwritten.
+    alignas(8) std::atomic<std::uint64_t> lost_{0};
     // Up to where elements are taken: written by consumers, read by producers.
     alignas(64) std::atomic<std::uint64_t> head_{0};
     // The consumers': copies of the head and, as far as they know, of the tail.
@@ -174,7 +177,12 @@ class queue_words {
 /// looked before close() is still at work. With many producers, it enters their side. A single
 /// producer moves `claimed` first, and only then looks whether the queue is closed; the consumer
 /// executes the heavy barrier, and then looks whether `claimed` is at the head.
-template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
+///
+/// A queue that overwrites: a producer that finds no room removes the oldest elements itself. So
+/// the head belongs to both sides, and changes by compare-and-swap: before elements are
+/// overwritten, and after they have been copied out. A consumer that fails has copied what was
+/// being overwritten, and begins again.
+template <class T, bool ManyProducers, bool ManyConsumers, class Allocator, bool Overwrites = false>
 class queue_core : queue_words<T, Allocator> {
     using words = queue_words<T, Allocator>;
     using worker = queue_worker<Allocator>;
@@ -188,6 +196,7 @@ class queue_core : queue_words<T, Allocator> {
     using words::head_;
     using words::items_;
     using words::limit_;
+    using words::lost_;
     using words::ring;
     using words::seen_head_;
     using words::seen_tail_;
@@ -198,6 +207,8 @@ class queue_core : queue_words<T, Allocator> {
     // Neither constructing nor moving an element needs to be undone.
     static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
     static constexpr bool in_lines = !layout::has_tail;
+    static_assert(is_plain || !Overwrites,
+                  "cohold: only trivially copyable elements of a shm_queue can be overwritten");
 
     template <bool Many>
     using side_of = std::conditional_t<Many, shared_side<Allocator>, single_side<Allocator>>;
@@ -235,6 +246,10 @@ class queue_core : queue_words<T, Allocator> {
         const queue_position head = head_.load(std::memory_order_acquire);
         const std::int64_t count = capacity_ == 0 ? 0 : layout::distance(head, published(), end_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
+    }
+
+    [[nodiscard]] std::uint64_t lost() const noexcept {
+        return lost_.load(std::memory_order_relaxed);
     }
 
     [[nodiscard]] bool is_closed() const noexcept {
@@ -284,6 +299,11 @@ class queue_core : queue_words<T, Allocator> {
     [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
         if constexpr (is_plain && is_one_element<Args...>) {
             return put_copy(args...);
+        } else if constexpr (Overwrites) {
+            element_bytes<T> made; // so that nothing is overwritten if this throws
+            auto* const element = reinterpret_cast<T*>(made.bytes);
+            construct_at(element, std::forward<Args>(args)...);
+            return put_copy(*element);
         } else {
             return construct(std::forward<Args>(args)...);
         }
@@ -333,6 +353,9 @@ class queue_core : queue_words<T, Allocator> {
             static_cast<void>(find_room(at));
             room = room_behind(at);
         }
+        if constexpr (Overwrites) {
+            room = capacity_;
+        }
         const std::uint32_t pushed = room < count ? static_cast<std::uint32_t>(room) : count;
         if (pushed < count) {
             why = outcome::blocked;
@@ -346,6 +369,7 @@ class queue_core : queue_words<T, Allocator> {
             why = outcome::closed;
             return 0;
         }
+        make_room(at, pushed);
         if constexpr (in_lines) {
             for (std::uint32_t left = pushed; left != 0;) {
                 const auto room_in_line =
@@ -381,10 +405,14 @@ class queue_core : queue_words<T, Allocator> {
             if (why = enter<false>(consumers, pop()); why != outcome::done) [[unlikely]] {
                 return 0;
             }
-            queue_position at = taken_.load(std::memory_order_relaxed);
+            const queue_position first = oldest();
+            queue_position at = first;
             const std::uint32_t popped = copy_out(values, count, at);
             if (popped != 0) {
-                remove_up_to(at);
+                if (!remove(first, at)) {
+                    consumers.template leave<false>();
+                    continue;
+                }
                 why = popped < count ? outcome::blocked : outcome::done;
             } else {
                 why = nothing_at(at);
@@ -408,7 +436,7 @@ class queue_core : queue_words<T, Allocator> {
     /// Claims the next place and stays in the producers' side, until commit() or abandon() with the
     /// same `at`.
     [[nodiscard, gnu::noinline]] outcome try_claim(queue_position& at)
-        requires(is_plain)
+        requires(is_plain && !Overwrites)
     {
         producers_side producers = producing();
         if (const outcome entered = enter<true>(producers, push()); entered != outcome::done) {
@@ -441,9 +469,9 @@ class queue_core : queue_words<T, Allocator> {
         notify_held(ManyProducers, spaces_);
     }
 
-    /// Finds the next element and stays in the consumers' side, until remove() or keep().
+    /// Finds the next element and stays in the consumers' side, until release() or keep().
     [[nodiscard, gnu::noinline]] outcome try_front(queue_position& at)
-        requires(is_plain)
+        requires(is_plain && !Overwrites)
     {
         for (;;) {
             consumers_side consumers = consuming();
@@ -463,8 +491,8 @@ class queue_core : queue_words<T, Allocator> {
         }
     }
 
-    void remove(queue_position at) noexcept {
-        remove_up_to(layout::next(at, end_));
+    void release(queue_position at) noexcept {
+        static_cast<void>(remove(at, layout::next(at, end_)));
         this->consumers_.let_go();
         notify_spaces(1);
         notify_held(ManyConsumers, items_);
@@ -590,7 +618,7 @@ class queue_core : queue_words<T, Allocator> {
     // place and published nothing there: it may be dead.
     [[nodiscard, gnu::always_inline]] bool has_room() const noexcept {
         const queue_position at = claimed_.load(std::memory_order_relaxed);
-        return at != limit_.load(std::memory_order_relaxed) ||
+        return Overwrites || at != limit_.load(std::memory_order_relaxed) ||
                head_.load(std::memory_order_relaxed) !=
                    seen_head_.load(std::memory_order_relaxed) ||
                (!is_closed() && !is_published_up_to(at));
@@ -607,7 +635,7 @@ class queue_core : queue_words<T, Allocator> {
     }
 
     [[nodiscard, gnu::always_inline]] bool has_items() const noexcept {
-        const queue_position at = taken_.load(std::memory_order_relaxed);
+        const queue_position at = oldest();
         if constexpr (in_lines) {
             const queue_position end =
                 layout::published(ring(), at).load(std::memory_order_relaxed);
@@ -649,7 +677,7 @@ class queue_core : queue_words<T, Allocator> {
     // whether it is too late for that.
     [[nodiscard, gnu::always_inline]] outcome claim(queue_position at, queue_position after) {
         if (at == limit_.load(std::memory_order_relaxed)) [[unlikely]] {
-            if (!find_room(at)) {
+            if (!find_room(at) && !Overwrites) {
                 return is_closed() ? outcome::closed : outcome::blocked;
             }
         }
@@ -659,7 +687,54 @@ class queue_core : queue_words<T, Allocator> {
             claimed_.store(at, std::memory_order_release);
             return outcome::closed;
         }
+        make_room(at, 1);
         return outcome::done;
+    }
+
+    // In a queue that overwrites: removes the oldest elements, until there is room for these.
+    [[gnu::always_inline]] void make_room(queue_position at, std::uint32_t elements) noexcept {
+        if constexpr (Overwrites) {
+            if (room_behind(at) < elements) [[unlikely]] {
+                overwrite(at, elements);
+            }
+        }
+    }
+
+    [[gnu::noinline]] void overwrite(queue_position at, std::uint32_t elements) noexcept {
+        queue_position head = head_.load(std::memory_order_acquire);
+        for (;;) {
+            const std::int64_t missing =
+                elements - layout::distance(at, layout::later(head, capacity_, end_), end_);
+            if (missing <= 0) {
+                break;
+            }
+            const auto count = static_cast<std::uint32_t>(missing);
+            const queue_position after = layout::later(head, count, end_);
+            if (head_.compare_exchange_strong(head, after, std::memory_order_acq_rel,
+                                              std::memory_order_acquire)) {
+                lost_.store(lost() + count, std::memory_order_relaxed);
+                head = after;
+            }
+        }
+        store_in_order(limit_, layout::later(head, capacity_, end_));
+        seen_head_.store(head, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_release); // before what is written there
+    }
+
+    [[gnu::always_inline]] static void write_element(T* into, const T* from) noexcept {
+        if constexpr (Overwrites) {
+            copy_racing<T>(into, from);
+        } else {
+            copy_element(into, from);
+        }
+    }
+
+    [[gnu::always_inline]] static void read_element(void* into, const T* from) noexcept {
+        if constexpr (Overwrites) {
+            copy_racing<T>(into, from);
+        } else {
+            std::memcpy(into, from, sizeof(T));
+        }
     }
 
     [[gnu::always_inline]] void publish(queue_position at, queue_position after) noexcept {
@@ -685,7 +760,7 @@ class queue_core : queue_words<T, Allocator> {
         }
         T* const into = layout::item(ring(), at);
         request_to_write(into, at);
-        copy_element(into, std::addressof(value));
+        write_element(into, std::addressof(value));
         publish(at, after);
         producers.template leave<false>();
         return outcome::done;
@@ -764,12 +839,12 @@ class queue_core : queue_words<T, Allocator> {
     }
 
     static void copy_in_line(T* to, const T* from, std::uint32_t count) noexcept {
-        if (count == layout::count) {
+        if (count == layout::count && !Overwrites) {
             std::memcpy(to, from, sizeof(T) * layout::count);
             return;
         }
         for (std::uint32_t i = 0; i < count; ++i) {
-            std::memcpy(to + i, from + i, sizeof(T));
+            read_element(to + i, from + i);
         }
     }
 
@@ -778,7 +853,7 @@ class queue_core : queue_words<T, Allocator> {
             if (layout::begins_line(to + i)) {
                 layout::request_to_write(to + i);
             }
-            copy_element(to + i, from + i);
+            write_element(to + i, from + i);
         }
     }
 
@@ -787,11 +862,17 @@ class queue_core : queue_words<T, Allocator> {
             if (layout::begins_line(from + i)) {
                 layout::request_to_read(from + i);
             }
-            std::memcpy(to + i, from + i, sizeof(T));
+            read_element(to + i, from + i);
         }
     }
 
     // ---- popping
+
+    // Inside: where the oldest element is, if there is one.
+    [[nodiscard, gnu::always_inline]] queue_position oldest() const noexcept {
+        return Overwrites ? head_.load(std::memory_order_acquire)
+                          : taken_.load(std::memory_order_relaxed);
+    }
 
     // Inside: how far elements are known to be published; `at` itself, or less, if none is.
     [[nodiscard, gnu::always_inline]] queue_position published_from(queue_position at) noexcept {
@@ -799,7 +880,7 @@ class queue_core : queue_words<T, Allocator> {
             return layout::published(ring(), at).load(std::memory_order_acquire);
         } else {
             queue_position tail = seen_tail_.load(std::memory_order_relaxed);
-            if (tail == at) [[unlikely]] {
+            if (Overwrites ? ahead_by(tail, at) <= 0 : tail == at) [[unlikely]] {
                 tail = tail_.load(std::memory_order_acquire);
                 seen_tail_.store(tail, std::memory_order_relaxed);
             }
@@ -807,10 +888,21 @@ class queue_core : queue_words<T, Allocator> {
         }
     }
 
-    [[gnu::always_inline]] void remove_up_to(queue_position after) noexcept {
-        head_.store(after, std::memory_order_release);
+    // Removes the elements that have been copied out, if they were still there.
+    [[nodiscard, gnu::always_inline]] bool remove(queue_position from,
+                                                  queue_position after) noexcept {
+        if constexpr (Overwrites) {
+            std::atomic_thread_fence(std::memory_order_acquire); // after what has been copied
+            if (!head_.compare_exchange_strong(from, after, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed)) {
+                return false;
+            }
+        } else {
+            head_.store(after, std::memory_order_release);
+        }
         light_barrier();
         taken_.store(after, std::memory_order_relaxed);
+        return true;
     }
 
     // Calls receive(T*) with the next element, which is copied byte by byte.
@@ -822,7 +914,7 @@ class queue_core : queue_words<T, Allocator> {
                 [[unlikely]] {
                 return entered;
             }
-            const queue_position at = taken_.load(std::memory_order_relaxed);
+            const queue_position at = oldest();
             const queue_position known = published_from(at);
             if (ahead_by(known, at) <= 0) [[unlikely]] {
                 const outcome found = nothing_at(at);
@@ -834,9 +926,20 @@ class queue_core : queue_words<T, Allocator> {
             }
             T* const from = layout::item(ring(), at);
             request_to_read(from, at, known);
-            receive(from);
-            remove_up_to(layout::next(at, end_));
-            consumers.template leave<false>();
+            if constexpr (Overwrites) {
+                element_bytes<T> copy;
+                copy_racing<T>(copy.bytes, from);
+                const bool removed = remove(at, layout::next(at, end_));
+                consumers.template leave<false>();
+                if (!removed) {
+                    continue;
+                }
+                receive(reinterpret_cast<T*>(copy.bytes));
+            } else {
+                receive(from);
+                static_cast<void>(remove(at, layout::next(at, end_)));
+                consumers.template leave<false>();
+            }
             return outcome::done;
         }
     }
@@ -944,6 +1047,9 @@ class queue_core : queue_words<T, Allocator> {
                 const queue_position tail = tail_.load(std::memory_order_acquire);
                 seen_tail_.store(tail, std::memory_order_relaxed);
                 there = layout::distance(at, tail, end_);
+            }
+            if constexpr (Overwrites) { // it may all have been overwritten by now
+                most = most < capacity_ ? most : capacity_;
             }
             const std::uint32_t count = there < most ? static_cast<std::uint32_t>(there) : most;
             const std::uint32_t to_end = end_ - index_of(at);

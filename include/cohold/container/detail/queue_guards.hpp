@@ -151,7 +151,7 @@ class queue_view {
     /// Removes the element, and leaves the view empty. False if it was empty, or is a copy in a
     /// forked child.
     bool release() noexcept {
-        return hold_.end([](Core& core, queue_position at) { core.remove(at); });
+        return hold_.end([](Core& core, queue_position at) { core.release(at); });
     }
 
     /// Leaves the element in the queue, as the oldest one.

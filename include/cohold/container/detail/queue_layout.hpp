@@ -117,6 +117,21 @@ template <class T>
     }
 }
 
+// The same where the other side may copy the element at the same time: it then finds that it has
+// come too late, and forgets what it has copied.
+template <class T>
+[[gnu::always_inline]] inline void copy_racing(void* to, const void* from) noexcept {
+    using whole = std::conditional_t<
+        alignof(T) % 8 == 0, std::uint64_t,
+        std::conditional_t<alignof(T) % 4 == 0, std::uint32_t,
+                           std::conditional_t<alignof(T) % 2 == 0, std::uint16_t, unsigned char>>>;
+    using unit [[gnu::may_alias, gnu::aligned(sizeof(whole))]] = whole;
+    for (std::size_t at = 0; at < sizeof(T) / sizeof(unit); ++at) {
+        const unit some = __atomic_load_n(static_cast<const unit*>(from) + at, __ATOMIC_RELAXED);
+        __atomic_store_n(static_cast<unit*>(to) + at, some, __ATOMIC_RELAXED);
+    }
+}
+
 // ---- layouts
 
 inline constexpr std::size_t queue_line = 64;
