@@ -119,10 +119,6 @@ BUGS = [
      "        if (victim != nobody && !expel(side, victim, *who.header)) {\n",
      "        if (victim == who.me) {\n",
      "queue", "mpmc, ints, and popped, twice, biased, another pushes"),
-    ("a_position_that_went_on_is_not_reached",
-     "    return static_cast<std::int64_t>(now - value) >= 0;\n",
-     "    return now == value;\n",
-     "queue", "vectors"),
     ("a_step_is_noted_before_it_is_kept",
      "            move(kept_, place_ + at, size_at(at));\n"
      "            note(at, true);\n",
