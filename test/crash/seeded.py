@@ -29,15 +29,6 @@ BUGS = [
      "        store_in_order(log_->top, top + room + sizeof(journal_record));\n"
      "        write(base() + top, at, bytes);\n",
      "guarded", "pop, pop, push"),
-<<<<<<< HEAD
-    ("head_past_a_reading_slot",
-     "                if (clean) {\n"
-     "                    static_cast<void>(stop(outcome::done));\n"
-     "                    clean = false;\n"
-     "                    read = position;\n"
-     "                }\n",
-     "",
-     "queue", "vectors, going round, another pops"),
     ("a_message_is_passed_on_before_it_is_written",
      "            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n"
      "            pass_on(claimed.place);\n",
@@ -49,14 +40,12 @@ BUGS = [
      "        next_step();\n",
      "",
      "messages", "try_pop, one"),
-=======
     ("published_before_it_is_written",
-     "        copy_element(into, std::addressof(value));\n"
+     "        write_element(into, std::addressof(value));\n"
      "        publish(at, after);\n",
      "        publish(at, after);\n"
-     "        copy_element(into, std::addressof(value));\n",
+     "        write_element(into, std::addressof(value));\n",
      "queue", "try_push, mpmc, arrays, going round"),
->>>>>>> 37adbd6 (Give all queues one core: two sides and a ring between them)
     ("the_dead_are_not_recovered_before_names_are_destroyed",
      "    recover_all(memory.header(), section_->process_word(), whom::unfinished);\n",
      "",
