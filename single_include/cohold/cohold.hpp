@@ -9175,8 +9175,14 @@ COHOLD_NAMESPACE_END
 #include <cstdint>
 #include <cstring>
 
-// The heap of a segment: two-level segregated fit under one lock. Its state is entirely inside the
-// segment. If the holder of the lock dies during a change, the next holder undoes that change.
+// What a thread knows about the slabs that it owns in a segment, and how it takes and frees blocks
+// of them: its own with one plain store, those of others with one fetch_or.
+#ifndef COHOLD_ENGINE_SLAB_CACHE_HPP
+#define COHOLD_ENGINE_SLAB_CACHE_HPP
+
+// The heap of a segment: two-level segregated fit under one lock, and the slabs that threads take
+// from it for their small blocks. Its state is entirely inside the segment. If the holder of the
+// lock dies during a change, the next holder undoes that change.
 #ifndef COHOLD_ENGINE_HEAP_HPP
 #define COHOLD_ENGINE_HEAP_HPP
 
@@ -9185,6 +9191,7 @@ COHOLD_NAMESPACE_END
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 // A lock whose word names its holder, so that a dead holder can be distinguished from a slow one,
 // and the limit for waits for the locks of a segment itself.
@@ -9527,9 +9534,8 @@ struct native_object {
 COHOLD_NAMESPACE_END
 
 #endif
-// The owner word of a lock, which names a participant and its thread, and the claim word of a slot
-// that threads use in turn, as of a queue: its turn, its state and its claimant. Recovery uses
-// both, because a dead participant may hold a lock or have claimed a slot.
+// The owner word of a lock, which names a participant and its thread, and words that count up.
+// Recovery uses both.
 #ifndef COHOLD_ENGINE_WORDS_HPP
 #define COHOLD_ENGINE_WORDS_HPP
 
@@ -9574,88 +9580,12 @@ inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
     return (a | awaited) == (b | awaited);
 }
 
-// ---- claim words of slots
+// ---- words that only count up
 
-// The state of a slot in its turn.
-enum class slot_state : std::uint32_t {
-    empty = 0,
-    writing = 1, // claimed by a producer
-    full = 2,
-    reading = 3, // claimed by a consumer
-    aborted = 4, // the producer gave up: the slot is empty, and its place in the order is lost
-    closed = 5   // the queue ends here
-};
-
-// {turn:32 | state:4 | owner:12 | generation:16}. Every claim and every release is one
-// compare-and-swap of this word. A claim, for writing or reading, is marked with the participant's
-// slot in the segment's process table and the low 16 bits of its generation. In the other states,
-// and outside segments, the mark is 0.
-using slot_word = std::uint64_t;
-
-// The low half of a claim without its state.
-using claim_mark = std::uint32_t;
-
-[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state,
-                                          claim_mark mark = 0) noexcept {
-    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28) | mark;
-}
-
-[[nodiscard]] constexpr claim_mark mark_of(std::uint32_t participant,
-                                           std::uint32_t generation) noexcept {
-    return ((participant & 0xfffU) << 16) | (generation & 0xffffU);
-}
-
-[[nodiscard]] constexpr claim_mark mark_of(slot_word word) noexcept {
-    return static_cast<claim_mark>(word) & 0xfffffffU;
-}
-
-[[nodiscard]] constexpr std::uint32_t marked_participant(claim_mark mark) noexcept {
-    return mark >> 16;
-}
-
-[[nodiscard]] constexpr std::uint32_t marked_generation(claim_mark mark) noexcept {
-    return mark & 0xffffU;
-}
-
-[[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
-    return static_cast<slot_state>((word >> 28) & 15U);
-}
-
-[[nodiscard]] constexpr bool is_claimed(slot_word word) noexcept {
-    return state_of(word) == slot_state::writing || state_of(word) == slot_state::reading;
-}
-
-// The word after the claimant has died: a slot that it was writing becomes aborted, and a slot that
-// it was reading is full again. Other words stay as they are.
-[[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
-    const auto turn = static_cast<std::uint32_t>(claimed >> 32);
-    return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
-           : state_of(claimed) == slot_state::reading ? word_of(turn, slot_state::full)
-                                                      : claimed;
-}
-
-/// Removes the claim of a dead participant, if the word still has it. Before that, the
-/// participant's changes to the slot's element must have been rolled back, because from now on any
-/// thread can claim the slot. Idempotent; any number of threads may call it at once.
-inline void resolve_claim(std::atomic<std::uint64_t>& word, std::uint32_t participant,
-                          std::uint32_t generation) noexcept {
-    slot_word now = word.load(std::memory_order_acquire);
-    while (mark_of(now) == mark_of(participant, generation) && is_claimed(now) &&
-           !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
-                                       std::memory_order_acquire)) {
-    }
-}
-
-/// For witnesses: has a slot's word reached the value that commits an operation on it? That value
-/// is {turn, full} for a push and {turn + 1, empty} for a pop; other threads may have changed the
-/// word since. Valid while the claim exists or after the store that ended it, but not for an
-/// aborted slot.
-[[nodiscard]] constexpr bool has_reached(slot_word now, slot_word value) noexcept {
-    const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
-                                                 static_cast<std::uint32_t>(value >> 32));
-    return ahead > 0 || (ahead == 0 && (state_of(value) == slot_state::empty ||
-                                        state_of(now) == slot_state::full ||
-                                        state_of(now) == slot_state::reading));
+// Has a word that only counts up, and may wrap, reached this value? The positions of queues are
+// such words.
+[[nodiscard]] constexpr bool has_reached(std::uint64_t now, std::uint64_t value) noexcept {
+    return static_cast<std::int64_t>(now - value) >= 0;
 }
 
 } // namespace detail
@@ -11115,6 +11045,263 @@ static_assert(sizeof(robust_lock) == 8);
 COHOLD_NAMESPACE_END
 
 #endif
+// Slabs: runs of equal blocks, in which a block is a bit. This is what they consist of: the classes
+// of sizes, a slab's descriptor, and the map that leads from an address to its slab. heap.hpp makes
+// them and takes them back; slab_cache.hpp takes and frees blocks.
+#ifndef COHOLD_ENGINE_SLAB_HPP
+#define COHOLD_ENGINE_SLAB_HPP
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- words that live threads of other processes read, too
+
+// Stores a word that must not be reordered by the compiler. A kill takes effect between two
+// instructions, so the processor needs a fence only for those who read it while this thread lives.
+template <int Order = __ATOMIC_RELAXED>
+[[gnu::always_inline]] inline void put_word(std::uint64_t& word, std::uint64_t value) noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    __atomic_store_n(static_cast<aligned_word*>(&word), value, Order);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+template <int Order = __ATOMIC_RELAXED, class Word>
+[[nodiscard, gnu::always_inline]] inline Word get_word(const Word& word) noexcept {
+    if constexpr (sizeof(Word) == 8) {
+        return __atomic_load_n(static_cast<const aligned_word*>(&word), Order);
+    } else {
+        return __atomic_load_n(&word, Order);
+    }
+}
+
+// ---- classes of sizes: 16 to 128 in steps of 16, then four for each doubling up to 8192
+
+inline constexpr std::uint32_t slab_classes = 32;
+inline constexpr std::uint64_t largest_slab_block = 8192;
+
+[[nodiscard]] constexpr std::uint32_t size_of_slab_class(std::uint32_t which) noexcept {
+    if (which < 8) {
+        return 16 * (which + 1);
+    }
+    const std::uint32_t doubling = (which - 8) / 4;
+    const std::uint32_t step = (which - 8) % 4;
+    return (128u << doubling) + (32u << doubling) * (step + 1);
+}
+
+struct slab_class_table {
+    std::uint8_t of_size[largest_slab_block / 16 + 1]{}; // by (bytes + 15) / 16
+    std::uint32_t size[slab_classes]{};
+    // Multiplied by a distance of so many times 16 bytes, and shifted by 31 bits, this divides it
+    // by the size.
+    std::uint32_t reciprocal[slab_classes]{};
+
+    constexpr slab_class_table() noexcept {
+        for (std::uint32_t i = 0; i < slab_classes; ++i) {
+            size[i] = size_of_slab_class(i);
+            reciprocal[i] = static_cast<std::uint32_t>(
+                ((std::uint64_t{1} << 31) + size[i] / 16 - 1) / (size[i] / 16));
+        }
+        std::uint32_t which = 0;
+        for (std::uint32_t i = 0; i <= largest_slab_block / 16; ++i) {
+            which += size[which] < i * 16 ? 1 : 0;
+            of_size[i] = static_cast<std::uint8_t>(which);
+        }
+    }
+};
+
+inline constexpr slab_class_table slab_table{};
+
+// ---- a slab
+
+inline constexpr std::uint64_t slab_unit = 4096; // the blocks of a slab begin at a multiple of this
+inline constexpr unsigned slab_unit_shift = 12;
+inline constexpr std::uint32_t most_slab_units = 250;
+inline constexpr std::uint32_t most_slab_words = 64;
+
+// Active: its owner takes blocks from it, or is in the middle of something. Parked: its owner only
+// frees blocks of it, each by one store, after which it does not write to the slab. So once all
+// blocks are free, whoever holds the heap's lock may give the slab back to the heap. Claimed: this
+// is being done.
+enum class slab_state : std::uint64_t { parked = 1, active = 2, claimed = 3 };
+
+// The word for a state. The id is different for each slab that there has ever been at the place.
+[[nodiscard]] constexpr std::uint64_t slab_word(std::uint64_t id, slab_state state) noexcept {
+    return id << 2 | static_cast<std::uint64_t>(state);
+}
+
+// The descriptor of a slab. It is a block of its own, so that freeing blocks all over the segment
+// touches few pages, and no overrun of a block damages it. Its members change only in changes
+// of the heap, unless stated otherwise.
+struct slab {
+    alignas(8) std::uint64_t owner; // owner word of a thread; 0: an orphan
+    alignas(8) std::uint64_t state; // slab_word; changes by compare-and-swap
+    alignas(8) std::uint64_t begin; // offset of the first block
+    std::uint32_t reciprocal;       // of the class
+    std::uint16_t count;            // of blocks
+    std::uint16_t home;             // class * 64
+    std::uint8_t which;             // class
+    std::uint8_t units;
+    std::uint8_t words;            // of one bitmap
+    std::uint8_t stride;           // words from one bitmap to the next
+    std::uint32_t place;           // a note of its owner
+    alignas(8) std::uint64_t list; // offset of the word where its list begins
+    alignas(8) std::uint64_t next; // offsets of its neighbours in the list, or 0
+    alignas(8) std::uint64_t previous;
+    // Three bitmaps: 1 is a free block. Changed by the owner with plain stores, by others with
+    // fetch_or, and in changes. A block is free if any of the bits is set. Bits beyond the
+    // last block mean nothing.
+    alignas(8) std::uint64_t bits[1];
+
+    // `word` is less than 128. Whatever the bytes are, these are in the segment: see most_bytes.
+    [[nodiscard]] std::uint64_t& own(std::uint32_t word) noexcept { return bits[word]; }
+
+    [[nodiscard]] std::uint64_t& remote(std::uint32_t word) noexcept {
+        return bits[(stride & 127u) + word];
+    }
+
+    [[nodiscard]] std::uint64_t& promised(std::uint32_t word) noexcept {
+        return bits[2 * (stride & 127u) + word];
+    }
+
+    // The bits of that word that are blocks.
+    [[nodiscard]] static constexpr std::uint64_t mask_of(std::uint32_t count,
+                                                         std::uint32_t word) noexcept {
+        return count >= word * 64 + 64 ? ~std::uint64_t{0}
+               : count <= word * 64    ? 0
+                                       : (std::uint64_t{1} << count % 64) - 1;
+    }
+
+    // The free blocks of that word. Whatever was done with them before they were freed has
+    // happened.
+    [[nodiscard]] std::uint64_t free_bits(std::uint32_t word) noexcept {
+        return (get_word<__ATOMIC_ACQUIRE>(own(word)) | get_word<__ATOMIC_ACQUIRE>(remote(word)) |
+                get_word<__ATOMIC_ACQUIRE>(promised(word))) &
+               mask_of(count, word);
+    }
+
+    [[nodiscard]] bool is_free() noexcept {
+        for (std::uint32_t i = 0; i < (words & 127u); ++i) {
+            if (free_bits(i) != mask_of(count, i)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    [[nodiscard]] std::uint64_t count_used() noexcept {
+        std::uint64_t used = 0;
+        for (std::uint32_t i = 0; i < (words & 127u); ++i) {
+            used += static_cast<std::uint64_t>(std::popcount(mask_of(count, i) & ~free_bits(i)));
+        }
+        return used;
+    }
+
+    // The index of the block around an offset.
+    [[nodiscard]] std::uint32_t index_of(std::uint64_t offset) const noexcept {
+        return static_cast<std::uint32_t>((offset - begin) / 16 * reciprocal >> 31);
+    }
+
+    // Is a block of it at that offset?
+    [[nodiscard]] bool has(std::uint64_t offset) const noexcept {
+        const std::uint32_t index = index_of(offset);
+        return index < count &&
+               begin + std::uint64_t{index} * slab_table.size[which % slab_classes] == offset;
+    }
+
+    // Which word of a bitmap the block has, and which bit of it.
+    [[nodiscard]] std::uint32_t word_of(std::uint64_t offset) const noexcept {
+        return index_of(offset) / 64 % most_slab_words;
+    }
+
+    [[nodiscard]] std::uint64_t bit_of(std::uint64_t offset) const noexcept {
+        return std::uint64_t{1} << index_of(offset) % 64;
+    }
+
+    // Is a block in use at that offset?
+    [[nodiscard]] bool has_used(std::uint64_t offset) noexcept {
+        return has(offset) && (free_bits(word_of(offset)) & bit_of(offset)) == 0;
+    }
+
+    [[nodiscard]] bool change_state(std::uint64_t id, slab_state from, slab_state to) noexcept {
+        std::uint64_t found = slab_word(id, from);
+        return __atomic_compare_exchange_n(static_cast<aligned_word*>(&state), &found,
+                                           slab_word(id, to), false, __ATOMIC_ACQ_REL,
+                                           __ATOMIC_RELAXED);
+    }
+
+    // The bitmaps of several words lie in cache lines of their own.
+    [[nodiscard]] static constexpr std::uint32_t stride_of(std::uint32_t words) noexcept {
+        return words <= 2 ? words : (words + 7) / 8 * 8;
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t bytes_of(std::uint32_t words) noexcept {
+        return 64 + 24 * std::uint64_t{stride_of(words)};
+    }
+
+    // No descriptor lies nearer to the end of the segment, so that even one with damaged members
+    // lies in the segment.
+    static constexpr std::uint64_t most_bytes = 64 + 8 * 3 * 127;
+
+    // Do its members agree with each other, and with a segment of that size?
+    [[nodiscard]] bool is_sane(std::uint64_t offset, std::uint64_t segment_bytes) const noexcept {
+        const std::uint64_t bytes = units * slab_unit;
+        return which < slab_classes && units != 0 && begin % slab_unit == 0 &&
+               begin < segment_bytes && bytes <= segment_bytes - begin && count != 0 &&
+               words == (count + 63u) / 64 && words <= most_slab_words &&
+               stride == stride_of(words) && home == which * 64u &&
+               reciprocal == slab_table.reciprocal[which] && segment_bytes >= most_bytes &&
+               offset <= segment_bytes - most_bytes &&
+               std::uint64_t{count} * slab_table.size[which] <= bytes;
+    }
+};
+
+static_assert(offsetof(slab, reciprocal) == 24);
+static_assert(offsetof(slab, place) == 36);
+static_assert(offsetof(slab, list) == 40);
+static_assert(offsetof(slab, bits) == 64);
+
+// ---- where the slabs are
+
+// For each unit of a slab the offset of its descriptor, divided by 64. The map has parts that
+// double: part i has the units [32 << i, 64 << i), the first one also those below. Parts are never
+// moved or freed.
+struct slab_directory {
+    static constexpr unsigned parts = 29; // up to 2^45 bytes
+    static constexpr std::uint64_t largest_offset = (std::uint64_t{1} << 38) - 64;
+
+    alignas(8) std::uint64_t last_id;
+    alignas(8) std::uint64_t bytes;                 // of all runs
+    alignas(8) std::uint64_t orphans[slab_classes]; // the lists of slabs that nobody owns
+    alignas(8) std::uint64_t part[parts];           // offsets, or 0
+    std::uint32_t first_part[64];
+
+    [[nodiscard]] static constexpr unsigned part_of(std::uint64_t unit) noexcept {
+        return static_cast<unsigned>(std::bit_width(unit | 63)) - 6;
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t begin_of(unsigned which) noexcept {
+        return which == 0 ? 0 : std::uint64_t{32} << which;
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t units_of(unsigned which) noexcept {
+        return which == 0 ? 64 : std::uint64_t{32} << which;
+    }
+};
+
+static_assert(sizeof(slab_directory) == 16 + 32 * 8 + 29 * 8 + 256);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -11123,8 +11310,8 @@ namespace detail {
 // A block. Offsets are relative to the beginning of the segment; sizes are those of the payload in
 // bytes, and multiples of 16.
 struct alignas(16) heap_block {
-    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of an allocated block, computed from
-    // its offset.
+    // Bit 0: free. Bit 1: the blocks of a slab. Bit 2: the heap's own. Bits 4 to 47: size. Bits 48
+    // to 63: the mark of an allocated block, computed from its offset.
     alignas(8) std::uint64_t word;
     alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
     alignas(
@@ -11134,6 +11321,9 @@ struct alignas(16) heap_block {
     [[nodiscard]] std::uint64_t size() const noexcept { return word & 0x0000fffffffffff0u; }
 
     [[nodiscard]] bool is_free() const noexcept { return (word & 1) != 0; }
+
+    static constexpr std::uint64_t slab_bit = 2;
+    static constexpr std::uint64_t own_bit = 4;
 };
 
 // Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
@@ -11179,18 +11369,57 @@ class heap {
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
         // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
-        // program with a message.
-        void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
+        // program with a message. A block of a slab becomes free in its third bitmap.
+        void deallocate(void* pointer) noexcept;
 
         // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
-            return heap_.is_in_use(heap_.place_of(payload));
+            slab* const around = heap_.slab_around(heap_.offset_of(payload));
+            return around != nullptr ? around->has_used(heap_.offset_of(payload))
+                                     : owns_alone(payload);
         }
 
-        // Is it such a block, and is it also counted by used(), as far as can be told?
-        [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
-            return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
+        // The same for a block that is in no slab.
+        [[nodiscard]] bool owns_alone(const void* payload) const noexcept {
+            return heap_.is_in_use(heap_.place_of(payload)) &&
+                   (heap_.at(heap_.place_of(payload)).word &
+                    (heap_block::slab_bit | heap_block::own_bit)) == 0;
         }
+
+        // Is it a block in use, and is it also counted by used(), as far as can be told?
+        [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
+            return owns(payload) && (!owns_alone(payload) ||
+                                     heap_.at(heap_.place_of(payload)).size() <= heap_.used_);
+        }
+
+        // ---- slabs. Each of these is a change of its own: nothing else may have been changed in
+        // the change before, and it is committed at the end.
+
+        // A new slab, active, in the list that begins at that word. nullptr if there is no memory.
+        // `grow`: may the segment become longer for it?
+        [[nodiscard, gnu::cold]] slab* make_slab(std::uint32_t which, std::uint32_t units,
+                                                 owner_word owner, std::uint64_t& list,
+                                                 bool grow) noexcept {
+            return heap_.make_slab(which, units, owner, list, grow);
+        }
+
+        // Takes over a slab that nobody owns, and makes it active; nullptr if there is none.
+        [[nodiscard, gnu::cold]] slab* adopt_slab(std::uint32_t which, owner_word owner,
+                                                  std::uint64_t& list) noexcept {
+            return heap_.adopt_slab(which, owner, list);
+        }
+
+        // Gives a slab back to the heap if it is parked and has no block in use.
+        [[nodiscard, gnu::cold]] bool take_back(slab& returned, std::uint64_t id) noexcept {
+            return heap_.take_back(returned, id);
+        }
+
+        // Gives back all slabs with no block in use. Returns how many.
+        [[gnu::cold]] std::uint64_t take_back_all() noexcept { return heap_.take_back_all(); }
+
+        // The owner of the slabs in the list does not use them any more, or is dead: makes them
+        // orphans, or gives them back to the heap.
+        [[gnu::cold]] void abandon_slabs(std::uint64_t& list) noexcept;
 
         // Excludes a block from used(), because the library itself needs it, or includes it again.
         void uncount(void* block) noexcept { count(block, true); }
@@ -11221,10 +11450,44 @@ class heap {
         bool locked_;
     };
 
-    // The payload bytes of all allocated blocks, except those that are not counted.
-    [[nodiscard]] std::uint64_t used() const noexcept {
-        return __atomic_load_n(&used_, __ATOMIC_RELAXED);
+    // The payload bytes of all allocated blocks, except those that are not counted. *Complexity*:
+    // linear in the number of slabs. While others allocate, approximate.
+    [[nodiscard, gnu::cold]] std::uint64_t used() noexcept;
+
+    // What there is of one class of slabs.
+    struct slab_sum {
+        std::uint64_t slabs = 0;
+        std::uint64_t orphans = 0; // of these
+        std::uint64_t blocks = 0;
+        std::uint64_t used = 0; // of these
+    };
+
+    // Adds up the slabs, by class. *Complexity*: as used().
+    [[gnu::cold]] void sum_up(slab_sum (&by_class)[slab_classes]) noexcept;
+
+    // The bytes of blocks that are in no slab, and of the slabs' runs.
+    [[nodiscard]] std::uint64_t taken() noexcept;
+
+    // ---- slabs. These may be called without the lock, if the slab has a block in use.
+
+    // The slab around an offset; nullptr if there is none.
+    [[nodiscard]] slab* slab_around(std::uint64_t place) noexcept;
+
+    // A part of the map of slabs; nullptr if it does not exist.
+    [[nodiscard]] std::uint32_t* map_part(unsigned which) noexcept;
+
+    [[nodiscard]] std::uint64_t offset_of(const void* address) noexcept {
+        return static_cast<std::uint64_t>(static_cast<const char*>(address) - base());
     }
+
+    [[nodiscard]] bool has_orphans(std::uint32_t which) noexcept;
+
+    // Is there a free block of at least that size? The lock must be held.
+    [[nodiscard]] bool has_room(std::uint64_t size) noexcept {
+        return find_free(own_bounds(), size) != 0;
+    }
+
+    [[noreturn, gnu::cold]] static void refuse(const void* pointer, std::uint64_t where) noexcept;
 
   private:
     static constexpr std::uint64_t overhead = 16; // of a block, before its payload
@@ -11235,6 +11498,8 @@ class heap {
     static constexpr std::uint64_t all_columns = (std::uint64_t{1} << columns) - 1;
     static constexpr std::uint64_t log_capacity =
         128; // one allocation or deallocation needs at most 50
+
+    static constexpr std::uint64_t claim_bit = 1;
 
     // The value that a word had before the change.
     struct undo {
@@ -11340,7 +11605,13 @@ class heap {
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
-    void deallocate(void* pointer) noexcept;
+    // The same without growing; nullptr if no block fits, or if the block at `damaged` is.
+    // `kind`: the bit of a block that is not the program's.
+    void* allocate_here(const bounds& all, std::uint64_t need, std::uint64_t alignment,
+                        std::uint64_t kind, std::uint64_t& damaged) noexcept;
+
+    // `kind`: what the block must be.
+    void deallocate(void* pointer, std::uint64_t kind) noexcept;
 
     // Puts a block of `size` bytes into its list, and writes its word.
     void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept;
@@ -11351,6 +11622,18 @@ class heap {
 
     // A block of at least `size` bytes according to its list; 0 if there is none.
     std::uint64_t find_free(const bounds& all, std::uint64_t size) noexcept;
+
+    // The same for an aligned payload.
+    [[gnu::cold]] std::uint64_t find_aligned(const bounds& all, std::uint64_t need,
+                                             std::uint64_t alignment) noexcept;
+
+    // The place of the first block from `place` on with an aligned payload.
+    [[nodiscard]] static std::uint64_t aligned_after(std::uint64_t place,
+                                                     std::uint64_t alignment) noexcept;
+
+    // Does an aligned payload fit into the free block?
+    [[nodiscard]] bool fits(std::uint64_t place, std::uint64_t need,
+                            std::uint64_t alignment) noexcept;
 
     // Splits a block off the front of the block at `place`, so that the payload of the rest is
     // aligned. Returns the rest.
@@ -11378,7 +11661,47 @@ class heap {
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t place, std::error_code& ec) noexcept;
 
-    [[noreturn, gnu::cold]] static void refuse(const void* pointer, std::uint64_t place) noexcept;
+    // ---- slabs
+
+    // Memory for the heap itself.
+    [[nodiscard, gnu::cold]] void* allocate_own(std::uint64_t bytes, bool grow) noexcept;
+
+    [[nodiscard]] slab_directory* slabs() noexcept;
+
+    // Makes the directory and the parts of its map for units up to this one.
+    [[nodiscard, gnu::cold]] bool make_map(std::uint64_t last_unit, bool grow) noexcept;
+
+    // The entry of a unit; nullptr if it does not exist.
+    [[nodiscard]] std::uint32_t* map_at(std::uint64_t unit) noexcept;
+
+    [[gnu::cold]] void write_map(std::uint64_t unit, std::uint32_t count,
+                                 std::uint32_t value) noexcept;
+
+    // The slab with the descriptor at an offset; nullptr if there is none.
+    [[nodiscard]] slab* slab_at(std::uint64_t place) noexcept;
+
+    // The word at an offset; nullptr if there can be none.
+    [[nodiscard]] std::uint64_t* word_at(std::uint64_t place) noexcept;
+
+    [[gnu::cold]] void link_slab(slab& added, std::uint64_t& list) noexcept;
+
+    [[gnu::cold]] void unlink_slab(slab& removed) noexcept;
+
+    [[gnu::cold]] slab* make_slab(std::uint32_t which, std::uint32_t units, owner_word owner,
+                                  std::uint64_t& list, bool grow) noexcept;
+
+    [[gnu::cold]] slab* adopt_slab(std::uint32_t which, owner_word owner,
+                                   std::uint64_t& list) noexcept;
+
+    [[gnu::cold]] void destroy_slab(slab& destroyed) noexcept;
+
+    [[gnu::cold]] bool take_back(slab& returned, std::uint64_t id) noexcept;
+
+    [[gnu::cold]] std::uint64_t take_back_all() noexcept;
+
+    // Calls visit(slab) for each slab.
+    template <class Visitor>
+    void each_slab(const Visitor& visit) noexcept;
 
     robust_lock lock_;
     alignas(8) std::uint64_t row_map_;
@@ -11388,10 +11711,12 @@ class heap {
     alignas(8) std::uint64_t end_;                  // of the last block
     alignas(8) std::uint64_t heads_[rows][columns]; // the first free block of each class; 0: none
     alignas(8) std::uint64_t log_size_;
+    // `where` of the state of a slab is followed by claim_bit: it is undone by compare-and-swap.
     undo log_[log_capacity];
+    alignas(8) std::uint64_t slabs_; // offset of the directory of slabs, or 0 before the first one
 };
 
-static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
+static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16 + 8);
 
 } // namespace detail
 
@@ -11469,7 +11794,12 @@ COHOLD_INLINE bool heap::lock(owner_word me) noexcept {
     const std::uint64_t size = bounded_size(header());
     for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
         const undo& last = log_[i - 1];
-        if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
+        if (last.where % 8 == claim_bit && last.where >= control_bytes && last.where <= size - 8) {
+            std::uint64_t claimed = slab_word(last.old >> 2, slab_state::claimed);
+            __atomic_compare_exchange_n(
+                reinterpret_cast<aligned_word*>(base() + (last.where - claim_bit)), &claimed,
+                last.old, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        } else if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
             __atomic_store_n(reinterpret_cast<aligned_word*>(base() + last.where), last.old,
                              __ATOMIC_RELAXED);
         }
@@ -11490,21 +11820,35 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
         return nullptr;
     }
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-    // An aligned payload may begin further on. The bytes before it must then form a block of their
-    // own.
-    const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
-    bounds all = own_bounds();
-    std::uint64_t found = find_free(all, search);
-    if (found == 0) {
-        grow_for(search, ec);
+    std::uint64_t damaged = 0;
+    void* made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+    if (made == nullptr && damaged == 0 && log_size_ == 0 && take_back_all() != 0) {
+        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+    }
+    if (made == nullptr && damaged == 0) {
+        grow_for(alignment <= 16 ? need : need + alignment + smallest, ec);
         if (ec) {
             return nullptr;
         }
-        all = own_bounds();
-        found = find_free(all, search);
+        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
     }
-    if (!is_listed(all, found) || at(found).size() < search) [[unlikely]] {
-        fail_damaged(found, ec);
+    if (made == nullptr) [[unlikely]] {
+        fail_damaged(damaged, ec);
+    }
+    return made;
+}
+
+COHOLD_INLINE void* heap::allocate_here(const bounds& all, std::uint64_t need,
+                                        std::uint64_t alignment, std::uint64_t kind,
+                                        std::uint64_t& damaged) noexcept {
+    std::uint64_t found =
+        alignment <= 16 ? find_free(all, need) : find_aligned(all, need, alignment);
+    if (found == 0) {
+        return nullptr;
+    }
+    if (!is_listed(all, found) || at(found).size() < need ||
+        (alignment > 16 && !fits(found, need, alignment))) [[unlikely]] {
+        damaged = found;
         return nullptr;
     }
     remove_free(found);
@@ -11513,23 +11857,23 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     }
     heap_block& block = at(found);
     const std::uint64_t size = cut_back(all, found, need);
-    set(block.word, size | mark_of(found));
+    set(block.word, size | mark_of(found) | kind);
     // Rolling this back needs the links, which the caller may overwrite during the change.
     set(block.next_free, 0);
     set(block.previous_free, 0);
-    set(used_, used_ + size);
+    if (kind == 0) {
+        set(used_, used_ + size);
+    }
     return &block.next_free;
 }
 
-COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
-    if (pointer == nullptr) {
-        return;
-    }
+COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept {
     const bounds all = own_bounds();
     std::uint64_t here = place_of(pointer);
-    if (!is_in_use(all, here)) [[unlikely]] {
-        if constexpr (config::heap_checks) {
-            refuse(pointer, here);
+    if (!is_in_use(all, here) ||
+        (at(here).word & (heap_block::slab_bit | heap_block::own_bit)) != kind) [[unlikely]] {
+        if (config::heap_checks && kind == 0) {
+            refuse(pointer, here + overhead);
         }
         return;
     }
@@ -11543,7 +11887,9 @@ COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
                             previous + overhead + at(previous).size() != here))) [[unlikely]] {
         return; // the block leaks, and the inspector reports it
     }
-    set(used_, used_ - size);
+    if (kind == 0) {
+        set(used_, used_ - size);
+    }
     if (joins_next) {
         remove_free(next);
         size += at(next).size() + overhead;
@@ -11631,17 +11977,44 @@ COHOLD_INLINE std::uint64_t heap::find_free(const bounds& all, std::uint64_t siz
     return place;
 }
 
-COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t place,
-                                            std::uint64_t alignment) noexcept {
+COHOLD_INLINE std::uint64_t heap::aligned_after(std::uint64_t place,
+                                                std::uint64_t alignment) noexcept {
     const auto aligned = [alignment](std::uint64_t from) noexcept {
         return (from + overhead + alignment - 1) / alignment * alignment - overhead;
     };
-    std::uint64_t rest = aligned(place);
-    if (rest == place) {
+    // The bytes before it must form a block of their own.
+    const std::uint64_t rest = aligned(place);
+    return rest != place && rest - place < smallest ? aligned(place + smallest) : rest;
+}
+
+COHOLD_INLINE bool heap::fits(std::uint64_t place, std::uint64_t need,
+                              std::uint64_t alignment) noexcept {
+    return aligned_after(place, alignment) - place + need <= at(place).size();
+}
+
+COHOLD_INLINE std::uint64_t heap::find_aligned(const bounds& all, std::uint64_t need,
+                                               std::uint64_t alignment) noexcept {
+    // The holes that slabs leave fit exactly, so a few blocks of the class are tried.
+    const size_class own(need);
+    std::uint64_t place = heads_[own.row][own.column];
+    for (int most = 8; place != 0 && all.contain(place + overhead) && most > 0; --most) {
+        if (at(place).size() >= need && fits(place, need, alignment)) {
+            return place;
+        }
+        place = at(place).next_free;
+    }
+    place = find_free(all, need);
+    if (place != 0 && all.contain(place + overhead) && fits(place, need, alignment)) {
         return place;
     }
-    if (rest - place < smallest) {
-        rest = aligned(place + smallest);
+    return find_free(all, need + alignment + smallest);
+}
+
+COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t place,
+                                            std::uint64_t alignment) noexcept {
+    const std::uint64_t rest = aligned_after(place, alignment);
+    if (rest == place) {
+        return place;
     }
     const std::uint64_t size = at(place).size();
     split(place, rest, size);
@@ -11731,13 +12104,1205 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
 }
 
 [[gnu::noinline]] COHOLD_INLINE void heap::refuse(const void* pointer,
-                                                  std::uint64_t place) noexcept {
+                                                  std::uint64_t where) noexcept {
     char text[128];
     std::snprintf(
         text, sizeof text,
         "heap: %p (offset %#llx) is freed a second time, or is not a block of this segment",
-        pointer, static_cast<unsigned long long>(place + overhead));
+        pointer, static_cast<unsigned long long>(where));
     die(text);
+}
+
+// ---- slabs
+
+COHOLD_INLINE slab_directory* heap::slabs() noexcept {
+    const std::uint64_t place = get_word(slabs_);
+    const std::uint64_t size = bounded_size(header());
+    return place % 8 == 0 && place >= far_slots_offset && place < size &&
+                   sizeof(slab_directory) <= size - place
+               ? reinterpret_cast<slab_directory*>(base() + place)
+               : nullptr;
+}
+
+COHOLD_INLINE std::uint32_t* heap::map_part(unsigned which) noexcept {
+    slab_directory* const all = slabs();
+    if (all == nullptr || which >= slab_directory::parts) {
+        return nullptr;
+    }
+    if (which == 0) {
+        return all->first_part;
+    }
+    const std::uint64_t place = get_word<__ATOMIC_ACQUIRE>(all->part[which]);
+    const std::uint64_t size = bounded_size(header());
+    return place % 8 == 0 && place >= far_slots_offset && place < size &&
+                   4 * slab_directory::units_of(which) <= size - place
+               ? reinterpret_cast<std::uint32_t*>(base() + place)
+               : nullptr;
+}
+
+COHOLD_INLINE std::uint32_t* heap::map_at(std::uint64_t unit) noexcept {
+    const unsigned which = slab_directory::part_of(unit);
+    std::uint32_t* const part = map_part(which);
+    return part == nullptr ? nullptr : part + (unit - slab_directory::begin_of(which));
+}
+
+COHOLD_INLINE std::uint64_t* heap::word_at(std::uint64_t place) noexcept {
+    return place % 8 == 0 && place >= control_bytes && place <= bounded_size(header()) - 8
+               ? reinterpret_cast<std::uint64_t*>(base() + place)
+               : nullptr;
+}
+
+COHOLD_INLINE slab* heap::slab_at(std::uint64_t place) noexcept {
+    const std::uint64_t size = bounded_size(header());
+    if (place % 64 != 0 || place < far_slots_offset || size < slab::most_bytes ||
+        place > size - slab::most_bytes) {
+        return nullptr;
+    }
+    auto* const found = reinterpret_cast<slab*>(base() + place);
+    const std::uint64_t begin = get_word(found->begin);
+    const std::uint32_t* const entry = begin < size ? map_at(begin >> slab_unit_shift) : nullptr;
+    return entry != nullptr && std::uint64_t{get_word<__ATOMIC_ACQUIRE>(*entry)} * 64 == place &&
+                   found->is_sane(place, size)
+               ? found
+               : nullptr;
+}
+
+COHOLD_INLINE slab* heap::slab_around(std::uint64_t place) noexcept {
+    if (place >= bounded_size(header())) {
+        return nullptr;
+    }
+    const std::uint32_t* const entry = map_at(place >> slab_unit_shift);
+    return entry == nullptr ? nullptr
+                            : slab_at(std::uint64_t{get_word<__ATOMIC_ACQUIRE>(*entry)} * 64);
+}
+
+COHOLD_INLINE bool heap::has_orphans(std::uint32_t which) noexcept {
+    slab_directory* const all = slabs();
+    return all != nullptr && get_word(all->orphans[which]) != 0;
+}
+
+template <class Visitor>
+void heap::each_slab(const Visitor& visit) noexcept {
+    const std::uint64_t units = bounded_size(header()) >> slab_unit_shift;
+    for (unsigned which = 0; which < slab_directory::parts; ++which) {
+        const std::uint64_t begin = slab_directory::begin_of(which);
+        std::uint32_t* const part = map_part(which);
+        if (begin >= units) {
+            return;
+        }
+        if (part == nullptr) {
+            continue;
+        }
+        std::uint64_t end = begin + slab_directory::units_of(which);
+        end = end < units ? end : units;
+        for (std::uint64_t unit = begin; unit < end; ++unit) {
+            const std::uint32_t entry = get_word<__ATOMIC_ACQUIRE>(part[unit - begin]);
+            slab* const found = entry == 0 ? nullptr : slab_at(std::uint64_t{entry} * 64);
+            if (found != nullptr && found->begin >> slab_unit_shift == unit) {
+                visit(*found);
+            }
+        }
+    }
+}
+
+COHOLD_INLINE std::uint64_t heap::used() noexcept {
+    std::uint64_t sum = get_word(used_);
+    each_slab([&sum](slab& each) noexcept {
+        sum += each.count_used() * slab_table.size[each.which % slab_classes];
+    });
+    return sum;
+}
+
+COHOLD_INLINE void heap::sum_up(slab_sum (&by_class)[slab_classes]) noexcept {
+    each_slab([&by_class](slab& each) noexcept {
+        slab_sum& sum = by_class[each.which % slab_classes];
+        ++sum.slabs;
+        sum.orphans += get_word(each.owner) == nobody ? 1U : 0U;
+        sum.blocks += each.count;
+        sum.used += each.count_used();
+    });
+}
+
+COHOLD_INLINE std::uint64_t heap::taken() noexcept {
+    slab_directory* const all = slabs();
+    return get_word(used_) + (all == nullptr ? 0 : get_word(all->bytes));
+}
+
+COHOLD_INLINE void* heap::allocate_own(std::uint64_t bytes, bool grow) noexcept {
+    std::uint64_t damaged = 0;
+    bytes = (bytes + 15) / 16 * 16;
+    void* made = allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
+    if (made == nullptr && damaged == 0 && grow) {
+        const report_keeper keeper;
+        std::error_code ec;
+        grow_for(bytes + 64 + smallest, ec);
+        commit(); // the log has no room for all of it
+        made = ec ? nullptr : allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
+    }
+    return made;
+}
+
+COHOLD_INLINE bool heap::make_map(std::uint64_t last_unit, bool grow) noexcept {
+    const auto publish = [this](std::uint64_t& word, const void* made) noexcept {
+        set<__ATOMIC_RELEASE>(word, offset_of(made));
+        commit(); // good for itself
+    };
+    if (slabs_ == 0) {
+        void* const made = allocate_own(sizeof(slab_directory), grow);
+        if (made == nullptr) {
+            return false;
+        }
+        std::memset(made, 0, sizeof(slab_directory));
+        publish(slabs_, made);
+    }
+    slab_directory* const all = slabs();
+    if (all == nullptr) {
+        return false;
+    }
+    for (unsigned i = 1; i <= slab_directory::part_of(last_unit); ++i) {
+        if (all->part[i] == 0) {
+            const std::uint64_t bytes = 4 * slab_directory::units_of(i);
+            void* const made = allocate_own(bytes, grow);
+            if (made == nullptr) {
+                return false;
+            }
+            std::memset(made, 0, static_cast<std::size_t>(bytes));
+            publish(all->part[i], made);
+        }
+    }
+    return map_at(last_unit) != nullptr;
+}
+
+COHOLD_INLINE void heap::write_map(std::uint64_t unit, std::uint32_t count,
+                                   std::uint32_t value) noexcept {
+    for (std::uint64_t i = unit; i < unit + count;) {
+        std::uint32_t* const first = map_at(i / 2 * 2); // two entries are one word
+        if (first == nullptr) {
+            return;
+        }
+        auto& word = *reinterpret_cast<std::uint64_t*>(first);
+        std::uint64_t whole = word;
+        std::uint32_t entries[2];
+        std::memcpy(entries, &whole, sizeof whole);
+        do {
+            entries[i % 2] = value;
+            ++i;
+        } while (i % 2 != 0 && i < unit + count);
+        std::memcpy(&whole, entries, sizeof whole);
+        set<__ATOMIC_RELEASE>(word, whole);
+    }
+}
+
+COHOLD_INLINE void heap::link_slab(slab& added, std::uint64_t& list) noexcept {
+    slab* const next = slab_at(list);
+    set(added.list, offset_of(&list));
+    set(added.next, next == nullptr ? 0 : list);
+    set(added.previous, 0);
+    if (next != nullptr) {
+        set(next->previous, offset_of(&added));
+    }
+    set(list, offset_of(&added));
+}
+
+COHOLD_INLINE void heap::unlink_slab(slab& removed) noexcept {
+    slab* const next = slab_at(removed.next);
+    slab* const previous = slab_at(removed.previous);
+    if (next != nullptr) {
+        set(next->previous, removed.previous);
+    }
+    if (previous != nullptr) {
+        set(previous->next, removed.next);
+    } else if (std::uint64_t* const list = word_at(removed.list); list != nullptr) {
+        set(*list, removed.next);
+    }
+}
+
+COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, owner_word owner,
+                                    std::uint64_t& list, bool grow) noexcept {
+    const std::uint64_t bytes = units * slab_unit - overhead;
+    const std::uint64_t size = slab_table.size[which];
+    const std::uint64_t most = std::uint64_t{most_slab_words} * 64;
+    const std::uint64_t count = bytes / size < most ? bytes / size : most;
+    const auto words = static_cast<std::uint32_t>((count + 63) / 64);
+    // All growth comes first, as the log has no room for all of it at once.
+    if (grow && find_aligned(own_bounds(), bytes, slab_unit) == 0) {
+        const report_keeper keeper;
+        std::error_code ec;
+        grow_for(bytes + slab_unit + smallest, ec);
+        commit();
+    }
+    if (!make_map(bounded_size(header()) >> slab_unit_shift, grow)) {
+        return nullptr;
+    }
+    std::uint64_t damaged = 0;
+    void* const blocks =
+        allocate_here(own_bounds(), bytes, slab_unit, heap_block::slab_bit, damaged);
+    void* const memory = blocks == nullptr ? nullptr : allocate_own(slab::bytes_of(words), false);
+    slab_directory* const all = slabs();
+    const std::uint64_t place = memory == nullptr ? 0 : offset_of(memory);
+    if (memory == nullptr || place > slab_directory::largest_offset ||
+        place > bounded_size(header()) - slab::most_bytes) {
+        roll_back();
+        return nullptr;
+    }
+    const std::uint64_t begin = offset_of(blocks);
+    set(all->last_id, all->last_id + 1);
+    set(all->bytes, all->bytes + bytes);
+    auto* const made = static_cast<slab*>(memory);
+    made->owner = owner;
+    // Not a number that a program would store by chance. Active, or somebody else could take the
+    // slab back before its owner knows it.
+    made->state = slab_word(all->last_id * 0x9e3779b97f4a7c15u >> 2, slab_state::active);
+    made->begin = begin;
+    made->reciprocal = slab_table.reciprocal[which];
+    made->count = static_cast<std::uint16_t>(count);
+    made->home = static_cast<std::uint16_t>(which * 64);
+    made->which = static_cast<std::uint8_t>(which);
+    made->units = static_cast<std::uint8_t>(units);
+    made->words = static_cast<std::uint8_t>(words);
+    made->stride = static_cast<std::uint8_t>(slab::stride_of(words));
+    made->place = 0;
+    std::memset(made->bits, 0, 24 * std::size_t{made->stride});
+    for (std::uint32_t i = 0; i < words; ++i) {
+        made->bits[i] = ~std::uint64_t{0};
+    }
+    write_map(begin >> slab_unit_shift, units, static_cast<std::uint32_t>(place / 64));
+    link_slab(*made, list);
+    commit();
+    return made;
+}
+
+COHOLD_INLINE slab* heap::adopt_slab(std::uint32_t which, owner_word owner,
+                                     std::uint64_t& list) noexcept {
+    slab_directory* const all = slabs();
+    if (all == nullptr || all->orphans[which] == 0) {
+        return nullptr;
+    }
+    slab* const found = slab_at(all->orphans[which]);
+    if (found == nullptr || found->which != which || found->owner != nobody) {
+        set(all->orphans[which], 0); // damaged
+        commit();
+        return nullptr;
+    }
+    unlink_slab(*found);
+    set(found->owner, owner);
+    set(found->state, slab_word(found->state >> 2, slab_state::active)); // as a new one
+    link_slab(*found, list);
+    commit();
+    return found;
+}
+
+COHOLD_INLINE void heap::destroy_slab(slab& destroyed) noexcept {
+    unlink_slab(destroyed);
+    const std::uint64_t begin = destroyed.begin;
+    const std::uint32_t units = destroyed.units;
+    write_map(begin >> slab_unit_shift, units, 0);
+    if (slab_directory* const all = slabs(); all != nullptr) {
+        set(all->bytes, all->bytes - (units * slab_unit - overhead));
+    }
+    deallocate(base() + begin, heap_block::slab_bit);
+    deallocate(&destroyed, heap_block::own_bit);
+}
+
+COHOLD_INLINE bool heap::take_back(slab& returned, std::uint64_t id) noexcept {
+    if (slab_at(offset_of(&returned)) != &returned) {
+        return false;
+    }
+    // If this process is killed, the next holder of the lock undoes the claim.
+    log_[0] = {offset_of(&returned.state) + claim_bit, slab_word(id, slab_state::parked)};
+    put_word(log_size_, 1);
+    bool done = false;
+    if (returned.change_state(id, slab_state::parked, slab_state::claimed)) {
+        done = returned.is_free();
+        if (done) {
+            destroy_slab(returned);
+        } else {
+            static_cast<void>(returned.change_state(id, slab_state::claimed, slab_state::parked));
+        }
+    }
+    commit();
+    return done;
+}
+
+[[gnu::noinline]] COHOLD_INLINE std::uint64_t heap::take_back_all() noexcept {
+    std::uint64_t count = 0;
+    if (slabs_ != 0) {
+        each_slab([this, &count](slab& each) noexcept {
+            const std::uint64_t state = get_word(each.state);
+            if ((state & 3) == static_cast<std::uint64_t>(slab_state::parked) && each.is_free() &&
+                take_back(each, state >> 2)) {
+                ++count;
+            }
+        });
+    }
+    return count;
+}
+
+COHOLD_INLINE void heap::change::deallocate(void* pointer) noexcept {
+    if (pointer == nullptr) {
+        return;
+    }
+    const std::uint64_t where = heap_.offset_of(pointer);
+    slab* const around = heap_.slab_around(where);
+    if (around == nullptr) {
+        heap_.deallocate(pointer, 0);
+    } else if (around->has_used(where)) {
+        std::uint64_t& word = around->promised(around->word_of(where));
+        heap_.set(word, word | around->bit_of(where));
+    } else if (config::heap_checks) {
+        refuse(pointer, where);
+    }
+}
+
+COHOLD_INLINE void heap::change::abandon_slabs(std::uint64_t& list) noexcept {
+    slab_directory* const all = heap_.slabs();
+    std::uint64_t most = bounded_size(heap_.header()) >> slab_unit_shift;
+    while (list != 0) {
+        slab* const each = heap_.slab_at(list);
+        if (each == nullptr || all == nullptr || most-- == 0) {
+            heap_.set(list, 0); // damaged
+        } else if (each->is_free()) {
+            heap_.destroy_slab(*each);
+        } else {
+            heap_.unlink_slab(*each);
+            heap_.set<__ATOMIC_RELEASE>(each->owner, nobody);
+            heap_.set(each->state, slab_word(each->state >> 2, slab_state::parked));
+            heap_.link_slab(*each, all->orphans[each->which % slab_classes]);
+        }
+        heap_.commit();
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// In the private memory of the process: a hint that nobody else can damage. Only the bits of the
+// slabs say what is free. That a slab has been taken back meanwhile is noticed by its id when it is
+// used next.
+//
+// Blocks are taken from one word of bits at a time, the lowest first. If the block that was taken
+// last is freed first, it is the next to be taken, and both values of its word are noted: then
+// neither taking nor freeing it has to wait for the store before, or to look for its slab.
+class slab_cache {
+  public:
+    // A free block of this thread's that is about to be taken.
+    struct offer {
+        char* block = nullptr; // nullptr: there is none
+        std::uint32_t which = 0;
+    };
+
+    slab_cache() noexcept;
+    slab_cache(const slab_cache&) = delete;
+    slab_cache& operator=(const slab_cache&) = delete;
+    ~slab_cache();
+
+    // `me`: of the thread. `list`: the word of its journal where the list of its slabs begins.
+    void begin(segment_header& header, owner_word me, std::uint64_t& list) noexcept;
+
+    // Forgets everything, because the slabs have been abandoned.
+    [[gnu::cold]] void forget() noexcept;
+
+    // ---- taking
+
+    // Takes a block that is at hand; nullptr if there is none.
+    [[nodiscard, gnu::always_inline]] void* take(std::uint64_t bytes) noexcept {
+        if (bytes > largest_slab_block) [[unlikely]] {
+            return nullptr;
+        }
+        const std::uint32_t which = slab_table.of_size[(bytes + 15) / 16];
+        hand& at = hands_[which];
+        if (recent_.key == &at) {
+            return take_again();
+        }
+        const std::uint64_t all = get_word(*at.word);
+        const std::uint64_t free = all & at.valid;
+        if (free == 0) [[unlikely]] {
+            return at.node == 0 ? nullptr : take_after_refill(which);
+        }
+        return take_lowest(at, all, free);
+    }
+
+    // The same in two steps, for a section, which has to record the block first.
+    [[nodiscard]] offer look(std::uint64_t bytes, std::uint64_t alignment) noexcept;
+
+    void accept(const offer& found) noexcept;
+
+    // ---- freeing. `block`: any pointer.
+
+    // Frees a block of this thread's slabs. False if it may be something else.
+    [[nodiscard, gnu::always_inline]] bool give(void* block) noexcept {
+        if (block == recent_.key) {
+            recent_.key = recent_.from;
+            put_word<__ATOMIC_RELEASE>(*recent_.word, recent_.free); // this frees
+            return true;
+        }
+        const std::uint64_t offset = offset_of(block);
+        if (offset >= known_bytes_) [[unlikely]] {
+            return false;
+        }
+        const std::uint64_t unit = offset >> slab_unit_shift;
+        const std::uint64_t entry = get_word(parts_[slab_directory::part_of(unit)][unit]);
+        if (entry - 1 >= known_entries_) [[unlikely]] {
+            return false;
+        }
+        auto* const found = reinterpret_cast<slab*>(base_ + entry * 64);
+        if (get_word(found->owner) != me_) [[unlikely]] {
+            return give_to_another(offset, block);
+        }
+        const std::uint32_t index = found->index_of(offset);
+        const std::uint32_t word = index / 64 % most_slab_words;
+        const std::uint64_t bit = std::uint64_t{1} << index % 64;
+        hand& at = *reinterpret_cast<hand*>(reinterpret_cast<char*>(hands_) +
+                                            (found->home & (slab_classes - 1) * sizeof(hand)));
+        const std::uint64_t before = get_word(found->own(word));
+        if constexpr (config::heap_checks) {
+            if (!found->has(offset) || (before & bit) != 0) {
+                return false; // the slow path reports it
+            }
+        }
+        if (at.last == block) {
+            recent_ = {&at,          &at,   &found->own(word), static_cast<char*>(block),
+                       before | bit, before};
+            put_word<__ATOMIC_RELEASE>(found->own(word), before | bit); // this frees
+            return true;
+        }
+        const std::uint32_t place = get_word(found->place);
+        mark(at, place);
+        recent_.key = nullptr;
+        put_word<__ATOMIC_RELEASE>(found->own(word), before | bit); // this frees
+        // From here on the slab may belong to somebody else.
+        if ((before | bit) == ~std::uint64_t{0}) [[unlikely]] {
+            after_give(*found, static_cast<std::uint32_t>(&at - hands_), place);
+        }
+        return true;
+    }
+
+    // Frees a block of any slab. False if it is not in a slab. In debug builds, a pointer that is
+    // not a block in use aborts the program with a message.
+    [[nodiscard, gnu::cold]] bool give_slowly(void* block) noexcept;
+
+    // The same for a thread without a cache.
+    [[nodiscard, gnu::cold]] static bool give_remotely(segment_header& header,
+                                                       void* block) noexcept;
+
+    // Frees a block of this thread's slabs and removes its record by storing `below` to `top`. If
+    // the process is killed in between, it may be done again. False if it is not such a block.
+    [[nodiscard]] bool give_recorded(std::uint64_t offset, std::atomic<std::uint64_t>& top,
+                                     std::uint64_t below) noexcept;
+
+  private:
+    // Where blocks of a class are taken from.
+    struct alignas(64) hand {
+        std::uint64_t* word; // the word at hand, or one without free blocks
+        char* first;         // the block of its bit 0
+        std::uint64_t valid; // the bits of it that are blocks
+        char* last;          // the block of it that was taken last, or nullptr
+        std::uint8_t* marks; // for each node: may its slab have free blocks?
+        std::uint32_t size;  // of a block
+        std::uint32_t index; // of the word in its slab
+        std::uint32_t node;  // of the slab at hand, which is active; 0: none
+        std::uint32_t mask;  // room for nodes, less 1
+    };
+
+    // The block that was freed directly after it had been taken, as long as nothing else is done
+    // with its word of bits.
+    struct recent {
+        const void* key; // the block, if it is taken; its hand, if it is free; nullptr: none
+        const hand* from;
+        std::uint64_t* word;
+        char* block;
+        std::uint64_t free;  // the word while the block is free ...
+        std::uint64_t taken; // ... and while it is taken
+    };
+
+    // A slab that this thread owns.
+    struct node {
+        slab* at; // nullptr: unused
+        std::uint64_t id;
+        char* begin;
+        std::uint32_t count;
+        std::uint32_t next_unused;
+    };
+
+    struct holdings {
+        node* nodes;          // the first one is never used
+        std::uint32_t count;  // of nodes that have ever been used
+        std::uint32_t unused; // first one of these that is unused, or 0
+        std::uint32_t slabs;
+        std::uint32_t cursor; // where the search for free blocks goes on
+        std::uint32_t look;   // the same for blocks that others have freed
+        std::uint32_t demand; // for blocks that the heap had to provide
+    };
+
+    // How often a class must have been asked for until it gets a slab.
+    static constexpr std::uint32_t demanded = 16;
+
+    [[nodiscard]] std::uint64_t offset_of(const void* address) const noexcept {
+        return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(address) -
+                                          reinterpret_cast<std::uintptr_t>(base_));
+    }
+
+    [[nodiscard]] heap& all() const noexcept {
+        return heap::of(*reinterpret_cast<segment_header*>(base_));
+    }
+
+    [[nodiscard]] owner_word process_word() const noexcept {
+        return make_owner(slot_of(me_), generation_of(me_), 0);
+    }
+
+    static void mark(hand& at, std::uint32_t which) noexcept { at.marks[which & at.mask] = 1; }
+
+    static void unmark(hand& at, std::uint32_t which) noexcept { at.marks[which & at.mask] = 0; }
+
+    // Takes the block of the lowest bit.
+    [[nodiscard, gnu::always_inline]] void* take_lowest(hand& at, std::uint64_t all,
+                                                        std::uint64_t free) noexcept {
+        char* const block =
+            at.first + std::uint64_t{static_cast<unsigned>(std::countr_zero(free))} * at.size;
+        at.last = block;
+        recent_.key = nullptr;
+        put_word(*at.word, all ^ (free & (std::uint64_t{0} - free))); // this allocates
+        return block;
+    }
+
+    [[nodiscard]] void* take_after_refill(std::uint32_t which) noexcept;
+
+    [[nodiscard, gnu::always_inline]] void* take_again() noexcept {
+        recent_.key = recent_.block;
+        put_word(*recent_.word, recent_.taken); // this allocates
+        return recent_.block;
+    }
+
+    // The first marked node from that one on, round; mask + 1 if there is none.
+    [[nodiscard]] static std::uint32_t next_marked(const hand& at, std::uint32_t from) noexcept;
+
+    [[nodiscard]] std::uint32_t new_node(std::uint32_t which) noexcept;
+
+    void drop_node(std::uint32_t which, std::uint32_t dropped) noexcept;
+
+    // The node of a slab; 0 if there is none, so that it belongs to somebody else by now.
+    [[nodiscard]] std::uint32_t node_of(const slab& owned, std::uint32_t which,
+                                        std::uint32_t place) const noexcept;
+
+    void use_none(hand& at) noexcept;
+
+    // Goes on with the next word of an active slab that has free blocks, round from the one at
+    // hand.
+    [[nodiscard]] bool use_next_word(std::uint32_t which, std::uint32_t from) noexcept;
+
+    [[nodiscard]] bool activate(std::uint32_t which, std::uint32_t activated) noexcept;
+
+    static void park(const node& parked) noexcept {
+        __atomic_store_n(static_cast<aligned_word*>(&parked.at->state),
+                         slab_word(parked.id, slab_state::parked), __ATOMIC_RELEASE);
+    }
+
+    // Makes blocks that others have freed in an active slab free for its owner.
+    [[nodiscard, gnu::cold]] bool collect(const node& from) noexcept;
+
+    [[nodiscard]] static bool has_frees_of_others(const node& from) noexcept;
+
+    // Called when a word of a slab has only free blocks: gives back the slab if it is free, unless
+    // it is the only one of its class with free blocks.
+    [[gnu::cold]] void after_give(slab& from, std::uint32_t which, std::uint32_t place) noexcept;
+
+    // How many units a new slab should have; 0 if the heap should provide the block.
+    [[nodiscard]] std::uint32_t wanted_units(std::uint32_t which) const noexcept;
+
+    // Notes an active slab that this thread has got. 0: it is of no use.
+    [[nodiscard]] std::uint32_t hold(slab& got, std::uint32_t which) noexcept;
+
+    // Finds a word with free blocks. False: the heap has to provide the block.
+    [[nodiscard, gnu::cold]] bool refill(std::uint32_t which) noexcept;
+
+    [[nodiscard]] bool use_own(std::uint32_t which) noexcept;
+
+    [[nodiscard]] bool use_orphan(std::uint32_t which) noexcept;
+
+    // Learns which parts of the map there are.
+    [[gnu::cold]] void learn_map() noexcept;
+
+    // Frees a block of another thread's slab. False if it may be something else.
+    [[nodiscard]] bool give_to_another(std::uint64_t offset, void* block) noexcept;
+
+    static void free_remotely(slab& from, std::uint64_t offset, void* block) noexcept;
+
+    recent recent_{};
+    char* base_ = nullptr;
+    owner_word me_ = nobody;
+    std::uint64_t known_bytes_ = 0;   // of the segment, whose part of the map is known here
+    std::uint64_t known_entries_ = 0; // what an entry can be so that its slab is in the segment
+    std::uint64_t* list_ = nullptr;
+    std::uint64_t none_ = 0;
+    std::uint8_t no_marks_[8]{};
+    std::uint32_t* parts_[slab_directory::parts]{}; // each less where it begins
+    hand hands_[slab_classes];
+    holdings holdings_[slab_classes]{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for slab_cache.hpp.
+#ifndef COHOLD_ENGINE_SLAB_CACHE_IPP
+#define COHOLD_ENGINE_SLAB_CACHE_IPP
+
+
+#include <cstdlib>
+#include <cstring>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE slab_cache::slab_cache() noexcept {
+    forget();
+}
+
+COHOLD_INLINE slab_cache::~slab_cache() {
+    forget();
+}
+
+COHOLD_INLINE void slab_cache::begin(segment_header& header, owner_word me,
+                                     std::uint64_t& list) noexcept {
+    base_ = reinterpret_cast<char*>(&header);
+    me_ = me;
+    list_ = &list;
+}
+
+COHOLD_INLINE void slab_cache::forget() noexcept {
+    for (std::uint32_t i = 0; i < slab_classes; ++i) {
+        if (holdings_[i].nodes != nullptr) {
+            std::free(holdings_[i].nodes);
+            std::free(hands_[i].marks);
+        }
+        holdings_[i] = {};
+        hands_[i] = {};
+        hands_[i].size = slab_table.size[i];
+        hands_[i].marks = no_marks_;
+        use_none(hands_[i]);
+    }
+    recent_ = {};
+    known_bytes_ = 0;
+}
+
+// ---- nodes
+
+COHOLD_INLINE std::uint32_t slab_cache::next_marked(const hand& at, std::uint32_t from) noexcept {
+    const std::uint32_t count = at.mask + 1;
+    for (std::uint32_t i = 0; i < count;) {
+        const std::uint32_t which = (from + i) & at.mask;
+        std::uint64_t eight = 1;
+        if (which % 8 == 0) {
+            std::memcpy(&eight, at.marks + which, sizeof eight);
+        }
+        if (eight == 0) {
+            i += 8;
+        } else if (at.marks[which] != 0) {
+            return which;
+        } else {
+            ++i;
+        }
+    }
+    return count;
+}
+
+COHOLD_INLINE std::uint32_t slab_cache::new_node(std::uint32_t which) noexcept {
+    holdings& own = holdings_[which];
+    hand& at = hands_[which];
+    if (const std::uint32_t unused = own.unused; unused != 0) {
+        own.unused = own.nodes[unused].next_unused;
+        return unused;
+    }
+    if (own.nodes == nullptr || own.count > at.mask) {
+        const std::uint32_t room = own.nodes == nullptr ? 64 : (at.mask + 1) * 2;
+        auto* const marks = static_cast<std::uint8_t*>(std::calloc(room, 1));
+        auto* const nodes = marks == nullptr
+                                ? nullptr
+                                : static_cast<node*>(std::realloc(own.nodes, room * sizeof(node)));
+        if (nodes == nullptr) {
+            std::free(marks);
+            return 0;
+        }
+        if (own.nodes == nullptr) {
+            own.count = 1;
+        } else {
+            std::memcpy(marks, at.marks, room / 2);
+            std::free(at.marks);
+        }
+        own.nodes = nodes;
+        at.marks = marks;
+        at.mask = room - 1;
+    }
+    own.nodes[own.count] = {};
+    return own.count++;
+}
+
+COHOLD_INLINE void slab_cache::drop_node(std::uint32_t which, std::uint32_t dropped) noexcept {
+    holdings& own = holdings_[which];
+    unmark(hands_[which], dropped);
+    if (own.nodes[dropped].at != nullptr) {
+        --own.slabs;
+    }
+    own.nodes[dropped].at = nullptr;
+    own.nodes[dropped].next_unused = own.unused;
+    own.unused = dropped;
+}
+
+COHOLD_INLINE std::uint32_t slab_cache::node_of(const slab& owned, std::uint32_t which,
+                                                std::uint32_t place) const noexcept {
+    const holdings& own = holdings_[which];
+    return place != 0 && place < own.count && own.nodes[place].at == &owned ? place : 0;
+}
+
+COHOLD_INLINE void slab_cache::use_none(hand& at) noexcept {
+    at.word = &none_;
+    at.first = at.last = nullptr;
+    at.valid = 0;
+    at.index = at.node = 0;
+}
+
+// ---- words
+
+COHOLD_INLINE bool slab_cache::use_next_word(std::uint32_t which, std::uint32_t from) noexcept {
+    const node& own = holdings_[which].nodes[from];
+    hand& at = hands_[which];
+    const std::uint32_t words = (own.count + 63) / 64;
+    std::uint32_t word = at.node == from ? at.index : 0;
+    for (std::uint32_t i = 0; i < words; ++i, word = word + 1 < words ? word + 1 : 0) {
+        const std::uint64_t valid = slab::mask_of(own.count, word);
+        if ((get_word(own.at->own(word)) & valid) == 0) {
+            continue;
+        }
+        at.node = from;
+        at.last = nullptr;
+        at.word = &own.at->own(word);
+        at.index = word;
+        at.first = own.begin + std::uint64_t{word} * 64 * slab_table.size[which];
+        at.valid = valid;
+        return true;
+    }
+    return false;
+}
+
+COHOLD_INLINE bool slab_cache::activate(std::uint32_t which, std::uint32_t activated) noexcept {
+    const node& own = holdings_[which].nodes[activated];
+    if (own.at->change_state(own.id, slab_state::parked, slab_state::active)) {
+        return true;
+    }
+    if (get_word(own.at->state) == slab_word(own.id, slab_state::claimed)) {
+        mark(hands_[which], activated); // later, perhaps
+    } else {
+        drop_node(which, activated);
+    }
+    return false;
+}
+
+COHOLD_INLINE bool slab_cache::collect(const node& from) noexcept {
+    slab& own = *from.at;
+    const std::uint32_t words = (from.count + 63) / 64;
+    bool any = false;
+    std::uint64_t promised = 0;
+    for (std::uint32_t i = 0; i < words; ++i) {
+        if (const std::uint64_t freed = get_word<__ATOMIC_ACQUIRE>(own.remote(i)); freed != 0) {
+            // First free on both sides, then on one: a kill in between leaves a bit twice, which
+            // means the same.
+            put_word(own.own(i), get_word(own.own(i)) | freed);
+            __atomic_fetch_and(static_cast<aligned_word*>(&own.remote(i)), ~freed,
+                               __ATOMIC_ACQ_REL);
+            any = true;
+        }
+        promised |= get_word(own.promised(i));
+    }
+    if (promised == 0) {
+        return any;
+    }
+    // What sections have freed changes only in a change of the heap.
+    constexpr std::uint32_t most_words = 32; // as the heap's log has room for them
+    for (std::uint32_t i = 0; i < words; i += most_words) {
+        heap::change change(all(), process_word());
+        for (std::uint32_t each = i; change && each < i + most_words && each < words; ++each) {
+            if (const std::uint64_t freed = own.promised(each); freed != 0) {
+                change.set(own.own(each), own.own(each) | freed);
+                change.set(own.promised(each), 0);
+                any = true;
+            }
+        }
+    }
+    return any;
+}
+
+COHOLD_INLINE bool slab_cache::has_frees_of_others(const node& from) noexcept {
+    std::uint64_t any = 0;
+    for (std::uint32_t i = 0; i < (from.count + 63) / 64; ++i) {
+        any |= get_word(from.at->remote(i)) | get_word(from.at->promised(i));
+    }
+    return any != 0;
+}
+
+// ---- getting slabs
+
+COHOLD_INLINE std::uint32_t slab_cache::wanted_units(std::uint32_t which) const noexcept {
+    const holdings& own = holdings_[which];
+    const std::uint64_t size = slab_table.size[which];
+    const std::uint64_t whole = bounded_size(*reinterpret_cast<segment_header*>(base_));
+    if (own.slabs == 0 && own.demand < demanded) {
+        return 0;
+    }
+    // Not more than this part of the segment for one; in a small segment a unit, as long as there
+    // is room, and for classes that save memory.
+    std::uint64_t most = whole / 64;
+    if (most < slab_unit) {
+        if (whole < 16 * slab_unit || size > 128 || all().taken() > whole / 2) {
+            return 0;
+        }
+        most = slab_unit;
+    }
+    most = most < 65536 ? most : 65536;
+    std::uint64_t bytes = slab_unit << (own.slabs < 4 ? own.slabs : 4);
+    // In a large segment the first one is larger, too: a small one would soon be full.
+    const std::uint64_t first = whole / 8192 / slab_unit * slab_unit;
+    bytes = bytes < first ? first : bytes;
+    const std::uint64_t least = (size * 8 + slab_unit - 1) / slab_unit * slab_unit;
+    bytes = bytes < least ? least : bytes;
+    bytes = bytes < most ? bytes : most / slab_unit * slab_unit;
+    if (bytes < least) {
+        return 0;
+    }
+    // Of the lengths nearby, the one that wastes least. An eighth is too much.
+    const std::uint64_t most_longer = size <= 256 ? 0 : size < slab_unit ? slab_unit : size;
+    std::uint32_t best = 0;
+    std::uint64_t least_waste = 128; // in 1024
+    for (std::uint64_t each = bytes; each <= bytes + most_longer; each += slab_unit) {
+        const std::uint64_t waste = (each - (each - 16) / size * size) * 1024 / each;
+        if (waste < least_waste) {
+            least_waste = waste;
+            best = static_cast<std::uint32_t>(each / slab_unit);
+        }
+    }
+    return best;
+}
+
+COHOLD_INLINE std::uint32_t slab_cache::hold(slab& got, std::uint32_t which) noexcept {
+    holdings& own = holdings_[which];
+    const node fresh{&got, get_word(got.state) >> 2, base_ + got.begin, got.count, 0};
+    const std::uint32_t made = got.which == which ? new_node(which) : 0;
+    if (made == 0) {
+        park(fresh); // it stays in the list, unused, until it is taken back or the thread ends
+        return 0;
+    }
+    own.nodes[made] = fresh;
+    ++own.slabs;
+    __atomic_store_n(&got.place, made, __ATOMIC_RELAXED);
+    static_cast<void>(collect(own.nodes[made]));
+    mark(hands_[which], made);
+    return made;
+}
+
+COHOLD_INLINE bool slab_cache::use_own(std::uint32_t which) noexcept {
+    hand& at = hands_[which];
+    holdings& own = holdings_[which];
+    if (own.nodes == nullptr) {
+        return false;
+    }
+    for (std::uint32_t most = own.count; most != 0; --most) {
+        const std::uint32_t each = next_marked(at, own.cursor);
+        if (each > at.mask) {
+            break;
+        }
+        unmark(at, each);
+        own.cursor = (each + 1) & at.mask;
+        if (each >= own.count || own.nodes[each].at == nullptr || !activate(which, each)) {
+            continue;
+        }
+        mark(at, each); // as long as it is at hand, too
+        if (use_next_word(which, each)) {
+            return true;
+        }
+        unmark(at, each);
+        park(own.nodes[each]);
+    }
+    // Blocks that others have freed: a few slabs are looked at each time, in turn.
+    for (std::uint32_t i = 0; i < 8 && i < own.count; ++i) {
+        own.look = own.look + 1 < own.count ? own.look + 1 : 1;
+        const std::uint32_t each = own.look;
+        if (each >= own.count || own.nodes[each].at == nullptr ||
+            !has_frees_of_others(own.nodes[each]) || !activate(which, each)) {
+            continue;
+        }
+        static_cast<void>(collect(own.nodes[each]));
+        mark(at, each);
+        if (use_next_word(which, each)) {
+            return true;
+        }
+        unmark(at, each);
+        park(own.nodes[each]);
+    }
+    return false;
+}
+
+COHOLD_INLINE bool slab_cache::use_orphan(std::uint32_t which) noexcept {
+    // Even if it is full: then what others free in it is found in turn.
+    for (int i = 0; i < 4 && all().has_orphans(which); ++i) {
+        slab* found = nullptr;
+        {
+            heap::change change(all(), process_word());
+            found = change ? change.adopt_slab(which, me_, *list_) : nullptr;
+        }
+        const std::uint32_t held = found == nullptr ? 0 : hold(*found, which);
+        if (held == 0) {
+            return false;
+        }
+        if (use_next_word(which, held)) {
+            return true;
+        }
+        unmark(hands_[which], held);
+        park(holdings_[which].nodes[held]);
+    }
+    return false;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool slab_cache::refill(std::uint32_t which) noexcept {
+    hand& at = hands_[which];
+    holdings& own = holdings_[which];
+    recent_.key = nullptr;
+    if (const std::uint32_t held = at.node; held != 0) {
+        if (use_next_word(which, held) ||
+            (collect(own.nodes[held]) && use_next_word(which, held))) {
+            return true;
+        }
+        use_none(at);
+        unmark(at, held);
+        park(own.nodes[held]);
+    }
+    if (use_own(which) || use_orphan(which)) {
+        return true;
+    }
+    const std::uint32_t units = wanted_units(which);
+    if (units == 0) {
+        return false;
+    }
+    slab* made = nullptr;
+    {
+        heap::change change(all(), process_word());
+        if (!change) {
+            return false;
+        }
+        made = change.make_slab(which, units, me_, *list_, false);
+        if (made == nullptr && change.take_back_all() != 0) {
+            made = change.make_slab(which, units, me_, *list_, false);
+        }
+        // Not by growing, if a single block is to be had without.
+        if (made == nullptr && !all().has_room(slab_table.size[which])) {
+            made = change.make_slab(which, units, me_, *list_, true);
+        }
+    }
+    const std::uint32_t held = made == nullptr ? 0 : hold(*made, which);
+    return held != 0 && use_next_word(which, held);
+}
+
+// ---- taking
+
+COHOLD_INLINE slab_cache::offer slab_cache::look(std::uint64_t bytes,
+                                                 std::uint64_t alignment) noexcept {
+    if (!std::has_single_bit(alignment) || alignment > 64 || bytes > largest_slab_block) {
+        return {};
+    }
+    if (alignment > 16) { // blocks of such a size are all aligned
+        bytes = (bytes + alignment - 1) / alignment * alignment;
+    }
+    std::uint32_t which = slab_table.of_size[(bytes + 15) / 16];
+    while (slab_table.size[which] % alignment != 0 && alignment > 16) {
+        ++which; // the last one is a multiple of all of them
+    }
+    hand& at = hands_[which];
+    if (recent_.key == &at) {
+        return {recent_.block, which};
+    }
+    if ((get_word(*at.word) & at.valid) == 0 && !refill(which)) {
+        ++holdings_[which].demand;
+        return {};
+    }
+    const auto first = static_cast<unsigned>(std::countr_zero(get_word(*at.word) & at.valid));
+    return {at.first + std::uint64_t{first} * slab_table.size[which], which};
+}
+
+COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
+    hand& at = hands_[found.which];
+    if (recent_.key == &at) {
+        static_cast<void>(take_again());
+        return;
+    }
+    const std::uint64_t all = get_word(*at.word);
+    static_cast<void>(take_lowest(at, all, all & at.valid));
+}
+
+[[gnu::noinline]] COHOLD_INLINE void* slab_cache::take_after_refill(std::uint32_t which) noexcept {
+    if (!refill(which)) {
+        return nullptr;
+    }
+    hand& at = hands_[which];
+    const std::uint64_t all = get_word(*at.word);
+    return take_lowest(at, all, all & at.valid);
+}
+
+// ---- freeing
+
+[[gnu::noinline]] COHOLD_INLINE void slab_cache::after_give(slab& from, std::uint32_t which,
+                                                            std::uint32_t place) noexcept {
+    hand& at = hands_[which];
+    const std::uint32_t held = node_of(from, which, place);
+    if (held == 0 || held == at.node || !from.is_free()) {
+        return;
+    }
+    if (at.node == 0) { // are there others?
+        unmark(at, held);
+        const bool alone = next_marked(at, 0) > at.mask;
+        mark(at, held);
+        if (alone) {
+            return;
+        }
+    }
+    bool gone = false;
+    {
+        heap::change change(all(), process_word());
+        gone = change && change.take_back(from, holdings_[which].nodes[held].id);
+    }
+    if (gone) {
+        drop_node(which, held);
+    }
+}
+
+COHOLD_INLINE void slab_cache::learn_map() noexcept {
+    // With the lock, because a part that a change is adding may be undone.
+    const heap::change looking(all(), process_word());
+    if (!looking) {
+        return;
+    }
+    for (unsigned i = 0; i < slab_directory::parts; ++i) {
+        std::uint32_t* const part = all().map_part(i);
+        if (part == nullptr) {
+            break;
+        }
+        parts_[i] = part - slab_directory::begin_of(i);
+        known_bytes_ = (slab_directory::begin_of(i) + slab_directory::units_of(i))
+                       << slab_unit_shift;
+    }
+    const std::uint64_t reserve = local_of(*reinterpret_cast<segment_header*>(base_)).reserve;
+    known_bytes_ = known_bytes_ < reserve ? known_bytes_ : reserve;
+}
+
+COHOLD_INLINE void slab_cache::free_remotely(slab& from, std::uint64_t offset,
+                                             void* block) noexcept {
+    if (config::heap_checks ? !from.has_used(offset) : !from.has(offset)) [[unlikely]] {
+        if constexpr (config::heap_checks) {
+            heap::refuse(block, offset);
+        }
+        return;
+    }
+    // This frees. What this thread has done with the block comes before.
+    __atomic_fetch_or(static_cast<aligned_word*>(&from.remote(from.word_of(offset))),
+                      from.bit_of(offset), __ATOMIC_RELEASE);
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool slab_cache::give_to_another(std::uint64_t offset,
+                                                                 void* block) noexcept {
+    slab* const found = all().slab_around(offset);
+    if (found == nullptr || get_word(found->owner) == me_) {
+        return false;
+    }
+    free_remotely(*found, offset, block);
+    return true;
+}
+
+COHOLD_INLINE bool slab_cache::give_remotely(segment_header& header, void* block) noexcept {
+    const auto offset = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(block) -
+                                                   reinterpret_cast<std::uintptr_t>(&header));
+    slab* const found = heap::of(header).slab_around(offset);
+    if (found != nullptr) {
+        free_remotely(*found, offset, block);
+    }
+    return found != nullptr;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool slab_cache::give_slowly(void* block) noexcept {
+    auto& header = *reinterpret_cast<segment_header*>(base_);
+    const std::uint64_t offset = offset_of(block);
+    const std::uint64_t size = bounded_size(header);
+    if (size >= slab::most_bytes) {
+        known_entries_ = (size - slab::most_bytes) / 64;
+    }
+    if (offset >= known_bytes_ && offset < size &&
+        all().map_part(slab_directory::part_of(offset >> slab_unit_shift)) != nullptr) {
+        learn_map();
+    }
+    slab* const found = all().slab_around(offset);
+    if (found == nullptr) {
+        return false;
+    }
+    if (get_word(found->owner) != me_ || !found->has(offset)) {
+        free_remotely(*found, offset, block);
+        return true;
+    }
+    if (config::heap_checks && !found->has_used(offset)) {
+        heap::refuse(block, offset);
+    }
+    std::uint64_t& word = found->own(found->word_of(offset));
+    const std::uint32_t which = found->which % slab_classes;
+    const std::uint32_t place = get_word(found->place);
+    hand& at = hands_[which];
+    if (at.last == block) {
+        at.last = nullptr;
+    }
+    recent_.key = nullptr;
+    mark(at, place);
+    put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset)); // this frees
+    after_give(*found, which, place);
+    return true;
+}
+
+COHOLD_INLINE bool slab_cache::give_recorded(std::uint64_t offset, std::atomic<std::uint64_t>& top,
+                                             std::uint64_t below) noexcept {
+    slab* const found = all().slab_around(offset);
+    if (found == nullptr || get_word(found->owner) != me_ ||
+        !(config::heap_checks ? found->has_used(offset) : found->has(offset))) {
+        return false;
+    }
+    const std::uint32_t which = found->which % slab_classes;
+    hand& at = hands_[which];
+    const std::uint32_t held = node_of(*found, which, get_word(found->place));
+    const bool at_hand = held != 0 && at.node == held;
+    // Nobody may take the slab back as long as there is a record of a free block of it: therefore
+    // it must be active.
+    if (!at_hand && (held == 0 || !found->change_state(holdings_[which].nodes[held].id,
+                                                       slab_state::parked, slab_state::active))) {
+        return false;
+    }
+    std::uint64_t& word = found->own(found->word_of(offset));
+    recent_.key = nullptr;
+    mark(at, held);
+    // Done twice it is the same, because nobody gets the block as long as the record is there.
+    put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset));
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    top.store(below, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (!at_hand) {
+        park(holdings_[which].nodes[held]);
+        after_give(*found, which, held);
+    }
+    return true;
 }
 
 } // namespace detail
@@ -11949,8 +13514,8 @@ class byte_shift {
 
 // How a witness shows that a section is committed. A witness is a word that other processes see.
 enum class witness_kind : std::uint64_t {
-    equal, // it has the value: only the thread changes it
-    claim, // it is a claim word, which others may change as soon as it has the value
+    equal = 0,   // it has the value
+    counter = 1, // it has reached or passed the value: a position of a queue
 };
 
 // A block of the segment's heap. Its words are written only by its thread and, once the process is
@@ -11972,16 +13537,18 @@ struct journal {
     std::atomic<std::uint64_t> witness;
     std::atomic<std::uint64_t> witness_value;
     std::atomic<std::uint64_t> witness_floor; // the value of `floor` in that case
-    std::atomic<std::uint64_t> claim;         // offset of the word that was claimed last, or 0
+    std::atomic<std::uint64_t> queue_side;    // offset of the queue's side it is at work in, or 0
     std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
-    char records[size - 72];
+    std::uint64_t slabs; // offset of the first slab that the thread owns, or 0
+    char records[size - 80];
 };
 
 static_assert(sizeof(journal) == journal::size && offsetof(journal, thread) == 8 &&
               offsetof(journal, top) == 16 && offsetof(journal, floor) == 24 &&
               offsetof(journal, witness) == 32 && offsetof(journal, witness_value) == 40 &&
-              offsetof(journal, witness_floor) == 48 && offsetof(journal, claim) == 56 &&
-              offsetof(journal, chunk) == 64 && offsetof(journal, records) == 72);
+              offsetof(journal, witness_floor) == 48 && offsetof(journal, queue_side) == 56 &&
+              offsetof(journal, chunk) == 64 && offsetof(journal, slabs) == 72 &&
+              offsetof(journal, records) == 80);
 
 // ---- reading a journal
 
@@ -11992,10 +13559,10 @@ static_assert(sizeof(journal) == journal::size && offsetof(journal, thread) == 8
 // journal, even that of a live thread.
 class journal_reader {
   public:
-    // `me`: the process that does the work, for the heap's lock. `foreign`: the journal belongs to
-    // a dead participant.
-    journal_reader(segment_header& header, journal& log, owner_word me, bool foreign) noexcept
-        : header_(header), log_(log), me_(me), foreign_(foreign) {}
+    // `me`: the process that does the work, for the heap's lock. `own`: what the thread knows about
+    // its slabs; nullptr if the journal belongs to a dead participant.
+    journal_reader(segment_header& header, journal& log, owner_word me, slab_cache* own) noexcept
+        : header_(header), log_(log), me_(me), own_(own) {}
 
     [[nodiscard]] static std::uint64_t begin_of(const segment_header& header,
                                                 const journal& log) noexcept {
@@ -12011,7 +13578,7 @@ class journal_reader {
 
     // For a dead participant: finishes or undoes its section, depending on its journal. False if
     // the thread's patience ended before; then it must be called again.
-    [[gnu::cold]] bool recover(owner_word dead) noexcept;
+    [[gnu::cold]] bool recover() noexcept;
 
     // How many sections of other mappings were open around the section of these records?
     [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept;
@@ -12071,7 +13638,7 @@ class journal_reader {
     segment_header& header_;
     journal& log_;
     owner_word me_;
-    bool foreign_;
+    slab_cache* own_;
     std::uint64_t read_ = 0; // bytes
 };
 
@@ -12098,9 +13665,10 @@ enum class reference : std::uint32_t { strong, weak };
 
 enum class shared_state : std::uint32_t {
     living,
-    orphaned, // no strong reference is left, and it is to be destroyed
-    ending,   // the same, but being destroyed where a kill leaves it half destroyed
-    destroyed // only weak references are left
+    orphaned,  // no strong reference is left, and it is to be destroyed
+    ending,    // the same, but being destroyed where a kill leaves it half destroyed
+    destroyed, // only weak references are left
+    pooled     // no reference is left, and it is in its pool
 };
 
 // Everything in it changes in a heap::change. A pointer that lies in the segment is counted. Of a
@@ -12115,7 +13683,7 @@ struct alignas(16) shared_block {
     std::uint64_t state;     // a shared_state:32 | words of a set of participants:32
     std::uint64_t claimant;  // the participant that is destroying the object, or 0
     std::uint64_t object;    // offset of the object
-    std::uint64_t unused;
+    std::uint64_t pool;      // offset of the shared_pool to which it returns; 0: it is freed
 
     // Then the set of participants with strong references outside the segment, then the set of
     // those with weak ones: a bit for each slot of the process table.
@@ -12147,6 +13715,16 @@ struct alignas(16) shared_block {
 
 static_assert(sizeof(shared_block) == 80);
 
+// A pool of such blocks. It changes in the same way.
+struct shared_pool {
+    std::uint64_t self; // offset of this
+    std::uint64_t free; // offset of the first block without references, or 0
+    std::uint64_t available;
+    std::uint64_t least; // that has been available so far
+};
+
+static_assert(sizeof(shared_pool) == 32);
+
 // The sets of participants have that many words each.
 [[nodiscard]] std::uint32_t holder_words(const segment_header& header) noexcept;
 
@@ -12172,6 +13750,14 @@ struct shared_lists {
 // The block at an offset that comes from the segment; nullptr if there is none.
 [[nodiscard, gnu::cold]] shared_block*
 shared_block_at(segment_header& header, const heap::change& change, std::uint64_t offset) noexcept;
+
+// The pool of a block; nullptr if it has none.
+[[nodiscard, gnu::cold]] shared_pool* pool_of(segment_header& header,
+                                              const shared_block& block) noexcept;
+
+// Takes a block out of the pool, for the participant; nullptr if none is available.
+[[nodiscard, gnu::cold]] shared_block* take_pooled(segment_header& header, heap::change& change,
+                                                   shared_pool& pool, std::uint32_t slot) noexcept;
 
 // Adds a new block, whose other words are complete, to the list.
 [[gnu::cold]] void add_shared(segment_header& header, heap::change& change,
@@ -12293,9 +13879,42 @@ inline void set_state(heap::change& change, shared_block& block, shared_state no
     change.set(block.state, shared_block::state_of(now, block.words()));
 }
 
+COHOLD_INLINE shared_pool* pool_of(segment_header& header, const shared_block& block) noexcept {
+    const std::uint64_t size = bounded_size(header);
+    if (block.pool < control_bytes || block.pool % 8 != 0 ||
+        block.pool > size - sizeof(shared_pool)) {
+        return nullptr;
+    }
+    auto* const pool =
+        reinterpret_cast<shared_pool*>(reinterpret_cast<char*>(&header) + block.pool);
+    return pool->self == block.pool ? pool : nullptr;
+}
+
+COHOLD_INLINE shared_block* take_pooled(segment_header& header, heap::change& change,
+                                        shared_pool& pool, std::uint32_t slot) noexcept {
+    shared_block* const block = shared_block_at(header, change, pool.free);
+    if (block == nullptr || block->now() != shared_state::pooled || block->pool != pool.self) {
+        return nullptr;
+    }
+    change.set(pool.free, block->next);
+    change.set(pool.available, pool.available - 1);
+    if (pool.available < pool.least) {
+        change.set(pool.least, pool.available);
+    }
+    set_state(change, *block, shared_state::living);
+    link_shared(header, change, *block, shared_lists::of(header).living);
+    hold_reference(change, *block, reference::strong, slot);
+    return block;
+}
+
 // The object has ended, and the block is in no list.
 inline void end_object(segment_header& header, heap::change& change, shared_block& block) noexcept {
-    if (is_referred_to(block, reference::weak)) {
+    if (shared_pool* const pool = pool_of(header, block); pool != nullptr) {
+        set_state(change, block, shared_state::pooled);
+        change.set(block.next, pool->free);
+        change.set(pool->free, block.self);
+        change.set(pool->available, pool->available + 1);
+    } else if (is_referred_to(block, reference::weak)) {
         set_state(change, block, shared_state::destroyed);
         link_shared(header, change, block, shared_lists::of(header).living);
     } else {
@@ -12564,7 +14183,7 @@ COHOLD_INLINE void byte_shift::take(std::uint64_t at, std::uint64_t then) noexce
     return true;
 }
 
-COHOLD_INLINE bool journal_reader::recover(owner_word dead) noexcept {
+COHOLD_INLINE bool journal_reader::recover() noexcept {
     const std::uint64_t begin = begin_of(header_, log_);
     bool done = true;
     if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
@@ -12576,16 +14195,7 @@ COHOLD_INLINE bool journal_reader::recover(owner_word dead) noexcept {
         return false;
     }
     store_in_order(log_.witness, 0);
-    if (!roll_back(begin)) {
-        return false;
-    }
-    const std::uint64_t claim = log_.claim.load(std::memory_order_relaxed);
-    if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
-        const owner_word thread = log_.thread.load(std::memory_order_relaxed);
-        resolve_claim(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),
-                      generation_of(thread != nobody ? thread : dead));
-    }
-    return true;
+    return roll_back(begin);
 }
 
 COHOLD_INLINE std::uint64_t journal_reader::sections_around() noexcept {
@@ -12695,8 +14305,8 @@ COHOLD_INLINE bool journal_reader::is_witnessed() const noexcept {
     const std::uint64_t value = log_.witness_value.load(std::memory_order_relaxed);
     const std::uint64_t now =
         reinterpret_cast<const std::atomic<std::uint64_t>*>(word)->load(std::memory_order_acquire);
-    return static_cast<witness_kind>(witness % 8) == witness_kind::claim ? has_reached(now, value)
-                                                                         : now == value;
+    return static_cast<witness_kind>(witness % 8) == witness_kind::counter ? has_reached(now, value)
+                                                                           : now == value;
 }
 
 COHOLD_INLINE void journal_reader::put_back(std::uint64_t where, const char* from,
@@ -12723,13 +14333,16 @@ COHOLD_INLINE void journal_reader::undo_shift(const journal_record& record) noex
 
 COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t below) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (own_ != nullptr && own_->give_recorded(where, log_.top, below)) {
+        return true;
+    }
     heap::change change(heap::of(header_), me_);
     if (!change) {
         return false;
     }
     // In this process's own journal, a block that is freed twice is an error of the user, which
-    // deallocate reports with heap_checks.
-    const bool checked = config::heap_checks && !foreign_;
+    // is reported with heap_checks.
+    const bool checked = config::heap_checks && own_ != nullptr;
     if (char* const block = at(where);
         block != nullptr && (checked || change.owns_counted(block))) {
         change.deallocate(block);
@@ -12829,8 +14442,7 @@ inline constexpr std::size_t most_journals = config::max_threads;
 // in at least `around` other sections of the process. `deepest` becomes the largest number for the
 // sections that are not. False if the thread's patience ended before.
 [[gnu::cold]] bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
-                                 owner_word dead, std::uint64_t around,
-                                 std::uint64_t& deepest) noexcept;
+                                 std::uint64_t around, std::uint64_t& deepest) noexcept;
 
 // ---- recovering participants
 
@@ -12901,7 +14513,7 @@ template <class Act>
                                           owner_word holder) noexcept;
 
 // Is there anything in the journals of a slot that would have to be undone or finished after a
-// death? Does not check whether the participant is dead. Claims in queues do not count.
+// death? Does not check whether the participant is dead. Sides of queues do not count.
 [[gnu::cold]] bool has_begun(segment_header& header, const participant_slot& slot) noexcept;
 
 // All participants, or only those whose journals may still refer to an object.
@@ -13011,14 +14623,14 @@ COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) 
 
 COHOLD_INLINE bool is_journal(segment_header& header, heap::change& change,
                               const journal* log) noexcept {
-    return reserve_journals::of(header).has_taken(log) || change.owns(log);
+    return reserve_journals::of(header).has_taken(log) || change.owns_alone(log);
 }
 
 COHOLD_INLINE void free_journal(segment_header& header, heap::change& change,
                                 journal* log) noexcept {
     if (journal_at(header, log->chunk) != nullptr) {
         void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
-        if (change.owns(chunk)) {
+        if (change.owns_alone(chunk)) {
             change.recount(chunk);
             change.deallocate(chunk);
         }
@@ -13044,6 +14656,7 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
             change.set(slot.journals, 0); // not a journal: the bytes may be anything
             continue;
         }
+        change.abandon_slabs(log->slabs);
         change.set(slot.journals, log->next);
         free_journal(header, change, log);
     }
@@ -13051,8 +14664,7 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
 }
 
 COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
-                                 owner_word dead, std::uint64_t around,
-                                 std::uint64_t& deepest) noexcept {
+                                 std::uint64_t around, std::uint64_t& deepest) noexcept {
     // The heap first, because a change of it, which includes the end of a journal, may be
     // unfinished.
     if (!heap::change(heap::of(header), me)) {
@@ -13070,11 +14682,11 @@ COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot,
                 break;
             }
         }
-        journal_reader reader(header, *log, me, true);
+        journal_reader reader(header, *log, me, nullptr);
         if (const std::uint64_t found = around == 0 ? 0 : reader.sections_around();
             found < around) {
             deepest = found > deepest ? found : deepest;
-        } else if (!reader.recover(dead)) {
+        } else if (!reader.recover()) {
             return false;
         }
         log = journal_at(header, log->next);
@@ -13114,7 +14726,7 @@ COHOLD_INLINE std::uint32_t recover_process(segment_header& header, owner_word m
         each_of_process(header, process, [&](owner_word each) noexcept {
             undone =
                 undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
-                    return read_journals(header, slot, me, each, around, deepest);
+                    return read_journals(header, slot, me, around, deepest);
                 });
         });
         if (!undone) {
@@ -13468,11 +15080,15 @@ class journal_writer : protected open_sections {
     void use(journal& log) noexcept {
         log_ = &log;
         limit_ = first_limit();
+        slabs_.begin(*segment, me_, log.slabs);
     }
 
     [[nodiscard]] segment_header& header() const noexcept { return *segment; }
 
     [[nodiscard]] journal& log() const noexcept { return *log_; }
+
+    // What the thread knows about its slabs.
+    [[nodiscard]] slab_cache& slabs() noexcept { return slabs_; }
 
     // The owner word of the thread.
     [[nodiscard]] owner_word word() const noexcept { return me_; }
@@ -13621,7 +15237,7 @@ class journal_writer : protected open_sections {
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(segment); }
 
     [[nodiscard]] journal_reader reader() noexcept {
-        return {*segment, *log_, process_word(), false};
+        return {*segment, *log_, process_word(), &slabs_};
     }
 
     [[nodiscard]] std::uint64_t top() const noexcept {
@@ -13824,6 +15440,7 @@ class journal_writer : protected open_sections {
     std::uint64_t epoch_;
     std::uint64_t mapped_;       // bytes of the mapping
     std::uint32_t promises_ = 0; // the number of records to be executed on commit
+    slab_cache slabs_;
 };
 
 } // namespace detail
@@ -13849,7 +15466,19 @@ COHOLD_INLINE journal_writer::journal_writer(segment_header& of, owner_word me,
 
 COHOLD_INLINE void* journal_writer::allocate(std::uint64_t bytes, std::uint64_t alignment,
                                              std::error_code& ec) noexcept {
-    return allocate_as(journal_kind::made, bytes, alignment, ec);
+    const slab_cache::offer found = slabs_.look(bytes, alignment);
+    if (found.block == nullptr) {
+        return allocate_as(journal_kind::made, bytes, alignment, ec);
+    }
+    char* const into = reserve(0, ec);
+    if (into == nullptr) {
+        return nullptr;
+    }
+    // First the record, then the block: nobody else takes it meanwhile, so if the record alone is
+    // undone, a free block becomes free.
+    append(into, {distance_to(found.block), journal_record::word_of(journal_kind::made, 0)});
+    slabs_.accept(found);
+    return found.block;
 }
 
 COHOLD_INLINE void journal_writer::append_within(std::uint64_t around) noexcept {
@@ -14704,6 +16333,9 @@ COHOLD_INLINE void transaction::commit_so_far(const savepoint& from) noexcept {
 COHOLD_INLINE void transaction::finish(const savepoint& from) noexcept {
     reader().finish(from.top);
     own_.finish(from.promises, [this](void* block) {
+        if (slabs().give_slowly(block)) {
+            return;
+        }
         heap::change change(heap::of(header()), process_word());
         if (change) {
             change.deallocate(block);
@@ -14928,18 +16560,25 @@ inline constexpr open_sections unknown_sections{{.more = true}, nullptr};
 // The data that one copy of this code has about one thread. A program has one copy, and each
 // plug-in with private symbols has its own.
 struct thread_cache {
-    // The transaction that was found last, by a hash of the segment's address.
+    // Where a transaction was found.
     struct place {
         segment_header* header = nullptr;
         const std::atomic<std::uint64_t>* epoch_here = nullptr;
         std::uint64_t epoch = 0;
         transaction* found = nullptr;
+
+        [[nodiscard]] bool is_of(const segment_header* segment) const noexcept {
+            return header == segment && epoch_here->load(std::memory_order_relaxed) == epoch;
+        }
     };
 
     // The sections of the transaction that was opened last, for the fast paths. If that section has
     // ended, no other section is open in any segment. The other open ones follow by next_open.
     const open_sections* last = &unknown_sections;
 
+    // Of the transaction that was asked for last, and of those of other segments, by a hash of the
+    // segment's address.
+    place latest;
     static constexpr std::size_t place_count = 8;
     place places[place_count];
 
@@ -14995,18 +16634,21 @@ struct thread_core {
 
 // ---- open sections
 
+// The same as known_transaction, in a segment that is not the one that was used last.
+[[nodiscard]] transaction* known_elsewhere(const segment_header* header) noexcept;
+
 // The transaction of this thread in a segment that it has used recently; otherwise nullptr. Only
 // compares the address and reads nothing there, so any address is allowed.
-[[nodiscard]] inline transaction* known_transaction(const segment_header* header) noexcept {
-    const thread_cache::place& place = this_cache.place_of(header);
-    if (place.header == header &&
-        place.epoch_here->load(std::memory_order_relaxed) == place.epoch) {
-        if (place.found == nullptr) {
+[[nodiscard, gnu::always_inline]] inline transaction*
+known_transaction(const segment_header* header) noexcept {
+    const thread_cache::place& latest = this_cache.latest;
+    if (latest.is_of(header)) [[likely]] {
+        if (latest.found == nullptr) {
             __builtin_unreachable(); // so that the caller need not check
         }
-        return place.found;
+        return latest.found;
     }
-    return nullptr;
+    return known_elsewhere(header);
 }
 
 // Does the thread have a section open, in any segment?
@@ -15172,12 +16814,20 @@ COHOLD_INLINE void abandon_section(transaction& its) noexcept {
 
 COHOLD_INLINE void leave_journal(segment_header& header, const transaction& its) noexcept {
     journal& mine = its.log();
-    mine.thread.store(0, std::memory_order_release);
-    if (reserve_journals::of(header).index_of(&mine) == reserve_journals::count) {
+    const bool reserved = reserve_journals::of(header).index_of(&mine) != reserve_journals::count;
+    if (!reserved && mine.slabs == 0) {
+        mine.thread.store(0, std::memory_order_release);
         return;
     }
     participant_slot& slot = participant_table::of(header).slots[slot_of(its.word())];
     heap::change change(heap::of(header), its.process_word());
+    if (change) {
+        change.abandon_slabs(mine.slabs);
+    }
+    mine.thread.store(0, std::memory_order_release);
+    if (!reserved) {
+        return;
+    }
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(&mine) -
                                                    reinterpret_cast<char*>(&header));
     if (slot.journals.load(std::memory_order_relaxed) == offset) {
@@ -15253,8 +16903,10 @@ COHOLD_INLINE void end_transaction(thread_transaction& its, thread_core& core) n
         loop.yield();
     }
     core.for_each_copy([&its](thread_cache& each) noexcept {
-        if (thread_cache::place& place = each.place_of(&its.header()); place.found == &its) {
-            place = {};
+        for (thread_cache::place* const place : {&each.latest, &each.place_of(&its.header())}) {
+            if (place->found == &its) {
+                *place = {};
+            }
         }
     });
     unlist_open(its);
@@ -15285,6 +16937,7 @@ COHOLD_INLINE void end_cache(thread_cache& mine, bool thread_ends) noexcept {
     core->remove(mine);
     mine.core = nullptr;
     mine.last = &no_sections;
+    mine.latest = {};
     for (thread_cache::place& each : mine.places) {
         each = {};
     }
@@ -15292,6 +16945,16 @@ COHOLD_INLINE void end_cache(thread_cache& mine, bool thread_ends) noexcept {
         cleanup_chain().remove(core->entry);
         delete core;
     }
+}
+
+[[gnu::noinline]] COHOLD_INLINE transaction*
+known_elsewhere(const segment_header* header) noexcept {
+    const thread_cache::place& place = this_cache.place_of(header);
+    if (!place.is_of(header)) {
+        return nullptr;
+    }
+    this_cache.latest = place;
+    return place.found;
 }
 
 COHOLD_INLINE void condemn_sections(void* of) noexcept {
@@ -15541,6 +17204,12 @@ COHOLD_INLINE thread_transaction* make_transaction(segment_header& header,
         delete made;
         return nullptr;
     }
+    if (log->slabs != 0) { // the thread that had it before could not give them up
+        heap::change change(heap::of(header), made->process_word());
+        if (change) {
+            change.abandon_slabs(log->slabs);
+        }
+    }
     made->use(*log);
     made->next_in_mapping = identity.transactions;
     identity.transactions = made;
@@ -15605,7 +17274,7 @@ COHOLD_INLINE thread_transaction* find_late_transaction(const local_identity& id
         found = make_transaction(header, ec);
     }
     if (found != nullptr) {
-        this_cache.place_of(&header) = {&header, &identity.epoch, epoch, found};
+        this_cache.latest = this_cache.place_of(&header) = {&header, &identity.epoch, epoch, found};
     }
     return found;
 }
@@ -15779,6 +17448,25 @@ class section {
 
 // ---- allocating and freeing
 
+// Allocates a block that this thread has at hand; nullptr if there is none, or if a section is
+// open.
+[[nodiscard, gnu::always_inline]] inline void* allocate_at_hand(const segment_header& header,
+                                                                std::uint64_t bytes) noexcept {
+    transaction* const mine = known_transaction(&header);
+    return mine != nullptr && mine->depth() == 0 ? mine->slabs().take(bytes) : nullptr;
+}
+
+// Frees a block of this thread's slabs. False if it may be something else, or if a section is open.
+[[nodiscard, gnu::always_inline]] inline bool deallocate_at_hand(const segment_header& header,
+                                                                 void* block) noexcept {
+    transaction* const mine = known_transaction(&header);
+    return mine != nullptr && mine->depth() == 0 && mine->slabs().give(block);
+}
+
+// The transaction of this thread. It is made if the segment is large enough that its journal does
+// not count; otherwise nullptr.
+[[nodiscard, gnu::cold]] transaction* transaction_for_slabs(segment_header& header) noexcept;
+
 // Allocates memory of the segment. If a section is open, it frees the memory when it is undone.
 // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
 void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
@@ -15786,14 +17474,14 @@ void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignm
 
 // Allocates memory for `count` objects; the header is that of the allocator's segment, or nullptr.
 // Further errors: errc::no_segment and invalid_size.
-void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
-                       std::size_t alignment, std::error_code& ec) noexcept;
+[[gnu::cold]] void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
+                                     std::size_t alignment, std::error_code& ec) noexcept;
 
 // Frees memory of the segment, at the end of the open section if there is one. The memory stays
 // allocated if this process cannot become a participant. It also stays allocated in a forked child
 // that has not used the segment, because the child frees its copy of an object that belongs to its
 // parent.
-void deallocate(segment_header& header, void* pointer) noexcept;
+[[gnu::cold]] void deallocate(segment_header& header, void* pointer) noexcept;
 
 } // namespace detail
 
@@ -15857,6 +17545,10 @@ struct hold_table {
 // The same for a new object: adds it to the segment's list, as a part of the open section.
 [[nodiscard, gnu::cold]] shared_hold* take_first_hold(transaction& mine, shared_block& block,
                                                       std::error_code& ec) noexcept;
+
+// The first hold of a block that comes from its pool. nullptr without an error: none is available.
+[[nodiscard, gnu::cold]] shared_hold* take_hold_of_pooled(segment_header& header, shared_pool& pool,
+                                                          std::error_code& ec) noexcept;
 
 // One more pointer of that kind, copied from another one.
 inline void copy_hold(shared_hold& hold, reference which) noexcept {
@@ -16073,6 +17765,30 @@ COHOLD_INLINE shared_hold* take_first_hold(transaction& mine, shared_block& bloc
     return hold;
 }
 
+COHOLD_INLINE shared_hold* take_hold_of_pooled(segment_header& header, shared_pool& pool,
+                                               std::error_code& ec) noexcept {
+    const patience::lifted unlimited;
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return nullptr;
+    }
+    local_identity& identity = *local_of(header).identity;
+    const holding_lock lock(identity);
+    heap::change change(heap::of(header), me);
+    shared_block* const next = shared_block_at(header, change, pool.free);
+    shared_hold* const hold =
+        next != nullptr ? find_hold(header, identity, *next, ec) : nullptr; // before any change
+    if (hold == nullptr) {
+        return nullptr;
+    }
+    if (take_pooled(header, change, pool, slot_of(me)) == nullptr) {
+        remove_if_unused(identity, *hold);
+        return nullptr;
+    }
+    copy_hold(*hold, reference::strong);
+    return hold;
+}
+
 COHOLD_INLINE bool let_go(shared_hold& hold, reference which) noexcept {
     std::atomic<std::uint64_t>& count = hold.count(which);
     if (hold.is_stale()) { // a copy that a forked child has, or what is left of an attachment
@@ -16262,10 +17978,29 @@ namespace detail {
     }
 }
 
+[[gnu::noinline]] COHOLD_INLINE transaction*
+transaction_for_slabs(segment_header& header) noexcept {
+    constexpr std::uint64_t least = 64 * slab_unit;
+    if (transaction* const mine = known_transaction(&header);
+        mine != nullptr || bounded_size(header) < least) {
+        return mine;
+    }
+    const report_keeper keeper;
+    std::error_code ec;
+    return self(header, ec);
+}
+
 COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
                              std::error_code& ec) noexcept {
     if (transaction* const mine = open_transaction(&header); mine != nullptr) {
         return mine->allocate(bytes, alignment, ec);
+    }
+    if (transaction* const mine = transaction_for_slabs(header); mine != nullptr) {
+        const slab_cache::offer found = mine->slabs().look(bytes, alignment);
+        if (found.block != nullptr) {
+            mine->slabs().accept(found);
+            return found.block;
+        }
     }
     const owner_word me = participant_of(header, ec);
     if (ec) {
@@ -16275,7 +18010,7 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     return change.allocate(bytes, alignment, ec);
 }
 
-COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
+[[gnu::noinline]] COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;
     }
@@ -16283,16 +18018,24 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
         mine->drop(pointer);
         return;
     }
+    transaction* const mine = known_transaction(&header);
+    if (mine != nullptr ? mine->slabs().give_slowly(pointer)
+                        : slab_cache::give_remotely(header, pointer)) {
+        return;
+    }
     std::error_code ec;
     const owner_word me = participant_of(header, ec);
     if (!ec) {
         heap::change change(heap::of(header), me);
-        change.deallocate(pointer);
+        if (change) {
+            change.deallocate(pointer);
+        }
     }
 }
 
-COHOLD_INLINE void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
-                                     std::size_t alignment, std::error_code& ec) noexcept {
+[[gnu::noinline]] COHOLD_INLINE void* allocate_objects(segment_header* header, std::size_t count,
+                                                       std::size_t size, std::size_t alignment,
+                                                       std::error_code& ec) noexcept {
     const error_context context("allocate", "", "");
     if (header == nullptr) {
         fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, size);
@@ -17322,6 +19065,7 @@ enum class outcome {
     done,
     blocked, // not now; after a wait: the deadline has passed
     held,    // not now, because of a process that may be dead: look again soon
+    refused, // not now, and the caller does not want to wait
     closed   // never again
 };
 
@@ -17372,6 +19116,15 @@ class wait_word {
         light_barrier();
         return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
+
+    /// For a thread that cannot write the word, and so cannot announce itself: look() before the
+    /// last look at the condition, then doze(). It is woken only together with threads that have
+    /// announced themselves; so the deadline must be near.
+    [[nodiscard]] std::uint32_t look() const noexcept {
+        return word_.load(std::memory_order_acquire);
+    }
+
+    void doze(std::uint32_t seen, deadline until) const noexcept { futex_wait(word_, seen, until); }
 
     /// Wakes all. The bits go first: a thread that sleeps under the old ones is woken, and a later
     /// one sets them anew.
@@ -19424,6 +21177,26 @@ COHOLD_NAMESPACE_END
 
 #endif
 
+// The heap of a segment as a std::pmr::memory_resource. Empty if <memory_resource> has not been
+// included before: cohold does not include it, because it costs compile time.
+#ifndef COHOLD_CONTAINER_SEGMENT_MEMORY_RESOURCE_HPP
+#define COHOLD_CONTAINER_SEGMENT_MEMORY_RESOURCE_HPP
+
+#include <cstddef>
+#include <system_error>
+#include <type_traits>
+
+// Objects that pointers own: making one in a segment, and whether a pointer may lie where it does.
+#ifndef COHOLD_CONTAINER_DETAIL_NEW_OBJECT_HPP
+#define COHOLD_CONTAINER_DETAIL_NEW_OBJECT_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
 // shm_allocator: the heap of a segment as an allocator for the containers of cohold, the standard
 // library and Boost.
 #ifndef COHOLD_CONTAINER_SHM_ALLOCATOR_HPP
@@ -19581,10 +21354,8 @@ class shm_allocator {
     /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*:
     /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
-        std::error_code ec;
-        T* const memory = allocated(count, ec);
-        detail::raise_if(ec);
-        return memory;
+        T* const memory = at_hand(count);
+        return memory != nullptr ? memory : allocated_or_throw(count);
     }
 
     /// nullptr on failure.
@@ -19603,7 +21374,11 @@ class shm_allocator {
     /// (COHOLD_HEAP_CHECKS).
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
-            detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
+            auto* const block = const_cast<std::remove_cv_t<T>*>(memory.get());
+            // A bound allocator never points to itself, and no variable is where a header is.
+            if (!detail::deallocate_at_hand(*segment_.unchecked(), block)) [[unlikely]] {
+                detail::deallocate(*segment_, block);
+            }
         }
     }
 
@@ -19664,14 +21439,3617 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
-        return static_cast<T*>(
-            detail::allocate_objects(segment_.get(), count, sizeof(T), alignof(T), ec));
+        T* const memory = at_hand(count);
+        return memory != nullptr ? memory
+                                 : static_cast<T*>(detail::allocate_objects(
+                                       segment_.get(), count, sizeof(T), alignof(T), ec));
+    }
+
+    [[gnu::cold, gnu::noinline]] T* allocated_or_throw(size_type count) {
+        std::error_code ec;
+        T* const memory = allocated(count, ec);
+        detail::raise_if(ec);
+        return memory;
+    }
+
+    [[gnu::always_inline]] T* at_hand(size_type count) noexcept {
+        if (alignof(T) <= 16 && count <= detail::largest_slab_block / sizeof(T) &&
+            segment_ != nullptr) [[likely]] {
+            return static_cast<T*>(
+                detail::allocate_at_hand(*segment_.unchecked(), count * sizeof(T)));
+        }
+        return nullptr;
     }
 
     offset_ptr<detail::segment_header> segment_;
 };
 
 static_assert(sizeof(shm_allocator<char>) == 8);
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// An allocator of the segment. `where`: a handle or any allocator of it.
+template <class T, class Where>
+[[nodiscard]] shm_allocator<T> memory_for(const Where& where) {
+    if constexpr (requires { where.template allocator<T>(); }) {
+        return where.template allocator<T>();
+    } else {
+        static_assert(std::is_convertible_v<const Where&, shm_allocator<T>>,
+                      "cohold: the first argument says where the object is made: a segment, a "
+                      "shared or a shm_allocator");
+        return where;
+    }
+}
+
+// Memory for one object, and the section in which it is made: if its constructor throws or the
+// process is killed, nothing stays.
+template <class T>
+class new_object {
+  public:
+    new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
+        : memory_(memory), section_(caller(memory.header(), ec), false) {
+        if (!ec) {
+            block_ = allocate_objects(memory.header(), 1, sizeof(T), alignof(T), ec);
+        }
+    }
+
+    new_object(const new_object&) = delete;
+    new_object& operator=(const new_object&) = delete;
+
+    ~new_object() {
+        if (block_ != nullptr) {
+            deallocate(*memory_.header(), block_);
+        }
+    }
+
+    template <class... Arguments>
+    void construct(Arguments&&... arguments) {
+        memory_.construct(static_cast<T*>(block_), std::forward<Arguments>(arguments)...);
+    }
+
+    [[nodiscard]] T* release() noexcept {
+        return std::launder(static_cast<T*>(std::exchange(block_, nullptr)));
+    }
+
+  private:
+    [[nodiscard]] static transaction* caller(segment_header* header, std::error_code& ec) noexcept {
+        const error_context context("allocate", "", "");
+        if (header == nullptr) {
+            fail(ec, errc::no_segment, "an object of %zu bytes", sizeof(T));
+            return nullptr;
+        }
+        return self(*header, ec);
+    }
+
+    shm_allocator<T> memory_;
+    section section_;
+    void* block_ = nullptr;
+};
+
+// Makes an object and its pointer, by the pointer's own make(where, ec, arguments…).
+struct pointer_factory {
+    template <class Pointer, class Where, class... Arguments>
+    static Pointer make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        ec.clear();
+        return reported(
+            ec, [&] { return Pointer::make(where, ec, std::forward<Arguments>(arguments)...); });
+    }
+
+    template <class Pointer, class Where, class... Arguments>
+    static Pointer make_or_throw(const Where& where, Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return Pointer::make(where, ec, std::forward<Arguments>(arguments)...);
+        });
+    }
+};
+
+// Is the address in the mapping of the allocator's segment?
+template <class T>
+[[nodiscard]] bool is_in_segment(const shm_allocator<T>& memory, const void* at) noexcept {
+    const segment_header* const header = memory.header();
+    return header != nullptr &&
+           reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(header) <
+               local_of(*header).reserve;
+}
+
+// The address of an object of the segment `from` in another mapping of it. Not all segments can
+// have pointers to it: errc::unsupported.
+[[nodiscard, gnu::cold]] void* address_elsewhere(segment_header* home, segment_header& from,
+                                                 void* object);
+
+// The address by which a pointer at `holder`, whose own segment is that of `home`, can refer to an
+// object that another pointer has. *Errors*: errc::unsupported if both are in different segments.
+template <class T, class Home, class From>
+[[nodiscard]] T* address_for(const shm_allocator<Home>& home, const void* holder,
+                             const shm_allocator<From>& from, T* object) {
+    if (home == from || !is_in_segment(home, holder)) {
+        return object;
+    }
+    return static_cast<T*>(address_elsewhere(home.header(), *from.header(),
+                                             const_cast<std::remove_const_t<T>*>(object)));
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for new_object.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_NEW_OBJECT_IPP
+#define COHOLD_CONTAINER_DETAIL_NEW_OBJECT_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE void* address_elsewhere(segment_header* home, segment_header& from, void* object) {
+    if (!is_same_segment(*home, from)) {
+        raise(errc::unsupported, "a pointer in a segment cannot own an object of another segment: "
+                                 "make a new object there");
+    }
+    return reinterpret_cast<char*>(home) +
+           (static_cast<char*>(object) - reinterpret_cast<char*>(&from));
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+#if defined(_GLIBCXX_MEMORY_RESOURCE) || defined(_LIBCPP_MEMORY_RESOURCE)
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Gives the containers of std::pmr memory of a segment, for one process: for memory that counts
+/// against the segment, is locked, or lies in huge pages or on a NUMA node as the segment does. The
+/// containers keep plain pointers, and the resource has virtual functions. So neither may lie in a
+/// segment, and no other process can use the containers; for that there are those of cohold.
+///
+/// It refers to the segment's mapping, which must outlive it, as an allocator does. Two are equal
+/// if they are of the same mapping of the same segment. *Thread safety*: any number of threads may
+/// allocate at the same time. *If the process is killed*, what it had allocated is leaked. A
+/// section that is undone frees what was allocated in it, although containers refer to it: use them
+/// outside of sections.
+class segment_memory_resource final : public std::pmr::memory_resource {
+  public:
+    /// `where`: a segment, a `shared`, or an allocator of one.
+    template <class Where>
+        requires(!std::is_convertible_v<const Where&, const segment_memory_resource&>)
+    explicit segment_memory_resource(const Where& where)
+        : header_(detail::memory_for<char>(where).header()) {}
+
+    segment_memory_resource(const segment_memory_resource&) noexcept = default;
+    segment_memory_resource& operator=(const segment_memory_resource&) noexcept = default;
+    ~segment_memory_resource() override = default;
+
+  private:
+    // *Errors*, as cohold::failure: those of shm_allocator::allocate.
+    void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+        std::error_code ec;
+        void* const memory =
+            detail::allocate_objects(header_, bytes == 0 ? 1 : bytes, 1, alignment, ec);
+        detail::raise_if(ec);
+        return memory;
+    }
+
+    void do_deallocate(void* memory, std::size_t /*bytes*/, std::size_t /*alignment*/) override {
+        detail::deallocate(*header_, memory);
+    }
+
+    [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+        if (this == &other) {
+            return true;
+        }
+#if defined(__cpp_rtti)
+        const auto* const same = dynamic_cast<const segment_memory_resource*>(&other);
+        return same != nullptr && same->header_ == header_;
+#else
+        return false;
+#endif
+    }
+
+    detail::segment_header* header_;
+};
+
+COHOLD_NAMESPACE_END
+
+#else
+#undef COHOLD_CONTAINER_SEGMENT_MEMORY_RESOURCE_HPP // it may be included again, after that
+#endif
+
+#endif
+// Messages to everybody, in shared memory: writers never wait for readers, and every reader gets
+// all messages at its own pace, or learns how many it has missed.
+#ifndef COHOLD_CONTAINER_SHM_BROADCAST_HPP
+#define COHOLD_CONTAINER_SHM_BROADCAST_HPP
+
+#include <atomic>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// What containers have in common whose writers overwrite what others may be reading: how bytes are
+// copied meanwhile, and how readers wait that may not be able to write.
+#ifndef COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
+#define COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- bytes that another thread may be writing, or reading
+
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool copies_units = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool copies_units = true;
+#else
+inline constexpr bool copies_units = false;
+#endif
+#else
+inline constexpr bool copies_units = false;
+#endif
+
+// Calls copy(unit, offset) for all bytes, in units that one instruction moves.
+template <std::size_t Bytes, class Copy>
+[[gnu::always_inline]] inline void each_unit(const Copy& copy) noexcept {
+    std::size_t at = 0;
+    for (; at + sizeof(std::size_t) <= Bytes; at += sizeof(std::size_t)) {
+        copy(std::size_t{}, at);
+    }
+    if constexpr (sizeof(std::size_t) == 8 && (Bytes & 4) != 0) {
+        copy(std::uint32_t{}, at);
+        at += 4;
+    }
+    if constexpr ((Bytes & 2) != 0) {
+        copy(std::uint16_t{}, at);
+        at += 2;
+    }
+    if constexpr ((Bytes & 1) != 0) {
+        copy(std::uint8_t{}, at);
+    }
+}
+
+// Straight-line code for up to 256 bytes, and a call above that: in between g++ prefers an
+// instruction that takes ten nanoseconds to begin.
+template <std::size_t... Piece>
+[[gnu::always_inline]] inline void copy_pieces(char* to, const char* from,
+                                               std::index_sequence<Piece...> /*pieces*/) noexcept {
+    (std::memcpy(to + Piece * 16, from + Piece * 16, 16), ...);
+}
+
+template <std::size_t Bytes>
+[[gnu::always_inline]] inline void copy_fast(char* to, const char* from) noexcept {
+    if constexpr (Bytes <= 256) {
+        constexpr std::size_t whole = Bytes / 16 * 16;
+        copy_pieces(to, from, std::make_index_sequence<Bytes / 16>());
+        std::memcpy(to + whole, from + whole, Bytes - whole);
+    } else {
+        std::size_t bytes = Bytes;
+        asm("" : "+r"(bytes)); // the compiler does not know the size
+        std::memcpy(to, from, bytes);
+    }
+}
+
+// A copy of bytes, aligned to 8, that another thread may be writing. It may be torn: the caller
+// checks that afterwards, behind a fence, and then does not use it. Small objects, and all for the
+// thread sanitizer, are copied by relaxed atomic loads. For larger ones these take several times as
+// long as plain loads, which are as good if the compiler cannot move them over the fences.
+template <std::size_t Bytes>
+[[gnu::always_inline]] inline void copy_overwritten(void* to, const void* from) noexcept {
+    const auto source = static_cast<const char*>(from);
+    const auto target = static_cast<char*>(to);
+    if constexpr (copies_units || Bytes <= 16) {
+        each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
+            using shared [[gnu::may_alias]] = decltype(unit);
+            __atomic_load(reinterpret_cast<const shared*>(source + at), &unit, __ATOMIC_RELAXED);
+            std::memcpy(target + at, &unit, sizeof unit);
+        });
+    } else {
+        copy_fast<Bytes>(target, source);
+    }
+}
+
+// The same in the other direction: another thread may be reading.
+template <std::size_t Bytes>
+[[gnu::always_inline]] inline void overwrite(void* to, const void* from) noexcept {
+    const auto source = static_cast<const char*>(from);
+    const auto target = static_cast<char*>(to);
+    if constexpr (copies_units || Bytes <= 16) {
+        each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
+            using shared [[gnu::may_alias]] = decltype(unit);
+            std::memcpy(&unit, source + at, sizeof unit);
+            __atomic_store(reinterpret_cast<shared*>(target + at), &unit, __ATOMIC_RELAXED);
+        });
+    } else {
+        const char* hidden = source; // or the compiler warns that some of it is padding
+        asm("" : "+r"(hidden) : "m"(*reinterpret_cast<const char(*)[Bytes]>(source)));
+        copy_fast<Bytes>(target, hidden);
+    }
+}
+
+// The bytes of a T on their way to the caller.
+template <class T>
+struct copied_bytes {
+    alignas(T) unsigned char bytes[sizeof(T)];
+};
+
+template <class T>
+constexpr void check_overwritten() noexcept {
+    static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
+                      !std::is_array_v<T>,
+                  "cohold: the values of shm_latest and shm_broadcast are objects, not const or "
+                  "volatile, and no arrays: use std::array");
+    static_assert(std::is_trivially_copyable_v<T>,
+                  "cohold: the values of shm_latest and shm_broadcast are copied byte by byte "
+                  "while others write, so they must be trivially copyable. Use a struct "
+                  "instead of a std::pair, shm_guarded for one value of another type, and "
+                  "shm_queue for many");
+    static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+}
+
+// ---- waiting
+
+// Like await() with a word that a reader may not be able to write: it cannot say then that it
+// sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
+// microseconds, and then less and less often, down to every 3.2 ms.
+template <waiting_policy Waiting, class Attempt>
+[[gnu::cold, gnu::noinline]] wait_result await_as_reader(wait_word& word, Attempt& attempt,
+                                                         deadline until) {
+    if (!Waiting::parks || mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr) {
+        return await<Waiting>(word, attempt, until);
+    }
+    constexpr std::int64_t longest = 3200000;
+    std::int64_t interval = 50000;
+    backoff spins(Waiting::spins);
+    for (bool slept = false;; slept = true) {
+        const std::uint32_t seen = word.look();
+        if (const outcome what = attempt(); what != outcome::blocked && what != outcome::held) {
+            return {what, slept};
+        }
+        if (spins.spin()) {
+            continue;
+        }
+        if (until.has_passed()) {
+            return {outcome::blocked, slept};
+        }
+        word.doze(seen, until.or_earlier(deadline::in(interval)));
+        interval = interval < longest ? interval * 2 : longest;
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What makes an operation of a container happen completely or not at all: the record of what it
+// changes, the section in which that is saved, and raw memory that is freed unless the operation
+// takes it.
+#ifndef COHOLD_CONTAINER_DETAIL_UNDO_HPP
+#define COHOLD_CONTAINER_DETAIL_UNDO_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <system_error>
+
+// How a contiguous container builds, moves, compares and destroys its elements: through the
+// allocator, or as bytes where the difference cannot be observed.
+#ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
+#define COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <iterator>
+#include <new>
+#include <span>   // the concepts of ranges, at a quarter of the compile time of <ranges>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+#include <version>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The first argument of constructors that take a range: C++23's tag, so that std::ranges::to
+/// finds them, or its stand-in in C++20.
+#if defined(__cpp_lib_containers_ranges)
+using from_range_t = std::from_range_t;
+#else
+struct from_range_t {
+    explicit from_range_t() = default;
+};
+#endif
+inline constexpr from_range_t from_range{};
+
+namespace detail {
+
+template <class Range, class T>
+concept container_compatible_range = std::ranges::input_range<Range> &&
+                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
+
+// Can be read twice by the rules of C++17 or by those of C++20. (A C++20 std::move_iterator obeys
+// only the older ones.)
+template <class Iterator>
+concept multipass_iterator =
+    std::forward_iterator<Iterator> ||
+    std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
+                      std::forward_iterator_tag>;
+
+// The number of elements to come, as a std::size_t, or this if it cannot be known.
+struct uncounted {};
+
+template <class Iterator>
+[[nodiscard]] auto count_of(const Iterator& first, const Iterator& last) {
+    if constexpr (multipass_iterator<Iterator>) {
+        return static_cast<std::size_t>(std::ranges::distance(first, last));
+    } else {
+        return uncounted{};
+    }
+}
+
+// Must be called before begin(), after which a single-pass range need not know its size.
+template <class Range>
+[[nodiscard]] auto count_of(Range& range) {
+    if constexpr (std::ranges::sized_range<Range> ||
+                  multipass_iterator<std::ranges::iterator_t<Range>>) {
+        return static_cast<std::size_t>(std::ranges::distance(range));
+    } else {
+        return uncounted{};
+    }
+}
+
+// ---- errors
+
+// Throws std::length_error; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold]] void raise_length_error(const char* container, std::size_t wanted,
+                                                std::size_t limit);
+
+// Throws std::out_of_range; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold]] void raise_out_of_range(const char* container, std::size_t index,
+                                                std::size_t size);
+
+// ---- comparison
+
+template <class T>
+concept less_comparable = requires(const T& a, const T& b) {
+    { a < b } -> std::convertible_to<bool>;
+};
+
+// <=>, or the weak order that < makes. A type with neither is rejected before the body is looked
+// at, so that it is no error to ask whether a container of it can be compared.
+template <class T>
+    requires std::three_way_comparable<T> || less_comparable<T>
+[[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
+    if constexpr (std::three_way_comparable<T>) {
+        return a <=> b;
+    } else {
+        if (a < b) {
+            return std::weak_ordering::less;
+        }
+        return b < a ? std::weak_ordering::greater : std::weak_ordering::equivalent;
+    }
+}
+
+template <class T>
+using synth_three_way_result =
+    decltype(synth_three_way(std::declval<const T&>(), std::declval<const T&>()));
+
+template <class Iterator>
+[[nodiscard]] bool equal_elements(Iterator a, Iterator b, std::size_t count) {
+    using T = std::iter_value_t<Iterator>;
+    if constexpr (std::is_pointer_v<Iterator> && std::is_integral_v<T>) {
+        return count == 0 || std::memcmp(a, b, count * sizeof(T)) == 0;
+    } else {
+        for (; count != 0; --count, static_cast<void>(++a), static_cast<void>(++b)) {
+            if (!static_cast<bool>(*a == *b)) {
+                return false;
+            }
+        }
+        return true;
+    }
+}
+
+// Lexicographical.
+template <class Iterator>
+[[nodiscard]] synth_three_way_result<std::iter_value_t<Iterator>>
+compare_elements(Iterator a, Iterator a_last, Iterator b, Iterator b_last) {
+    for (; a != a_last && b != b_last; ++a, ++b) {
+        if (const auto order = synth_three_way(*a, *b); order != 0) {
+            return order;
+        }
+    }
+    // One of them has ended.
+    if (a == a_last && b == b_last) {
+        return std::strong_ordering::equal;
+    }
+    return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
+}
+
+} // namespace detail
+
+template <class T>
+class shm_allocator;
+
+namespace detail {
+
+// ---- traits of allocators and elements
+
+template <class Allocator>
+inline constexpr bool is_shm_allocator = false;
+template <class T>
+inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
+
+template <class Allocator>
+concept allocator_like = requires(Allocator& allocator) {
+    typename Allocator::value_type;
+    allocator.allocate(std::size_t{1});
+};
+
+// The address in a fancy pointer, without a test for null where the pointer allows that.
+template <class Pointer>
+[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
+    if constexpr (requires { pointer.unchecked(); }) {
+        // The promise about the alignment keeps g++ from adding index, offset and own address in
+        // another order, which takes one instruction more in each round of a loop. For a null
+        // pointer this is the pointer's own address.
+        using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
+        constexpr std::size_t own = alignof(Pointer);
+        constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
+        return static_cast<element*>(__builtin_assume_aligned(pointer.unchecked(), least));
+    } else {
+        return std::to_address(pointer);
+    }
+}
+
+// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
+// nested allocators where they are, but trivially copyable elements cannot have any.)
+template <class Allocator, class T, class... Args>
+inline constexpr bool constructs_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at, Args&&... args) {
+        allocator.construct(at, std::forward<Args>(args)...);
+    };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_nothing =
+    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
+// class may have a constructor template for rvalues that does more.)
+template <class Allocator, class T>
+inline constexpr bool relocates_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
+    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory cannot fail, so a gap can be opened, and closed again.
+template <class Allocator, class T>
+inline constexpr bool relocates_without_failure =
+    relocates_as_bytes<Allocator, T> ||
+    (std::is_nothrow_move_constructible_v<T> &&
+     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
+
+template <class T>
+inline constexpr bool assigns_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_assignable_v<T>;
+
+// T() is all zero bytes. (A null pointer to a data member is not.)
+template <class T>
+inline constexpr bool value_is_zero_bytes =
+    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
+
+// Cheap enough to pass by value where a reference would keep the original in memory.
+template <class T>
+inline constexpr bool fits_registers =
+    std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
+    std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
+
+// ---- sources of elements
+
+// For element_builder::fill and for assignment: *source, then ++source, once for each element. Any
+// input iterator is a source.
+
+// Not readable: stands for value-initialized elements.
+struct value_initialized {};
+
+// The same value for every element.
+template <class T>
+struct repeated {
+    const T* value;
+
+    const T& operator*() const noexcept { return *value; }
+
+    repeated& operator++() noexcept { return *this; }
+};
+
+// Elements that are moved from.
+template <class T>
+struct moved_from {
+    T* element;
+
+    T&& operator*() const noexcept { return std::move(*element); }
+
+    moved_from& operator++() noexcept {
+        ++element;
+        return *this;
+    }
+};
+
+template <class Source, class T>
+inline constexpr bool is_moved_from = false;
+template <class T>
+inline constexpr bool is_moved_from<moved_from<T>, T> = true;
+
+template <class Source, class T>
+concept elements_in_memory =
+    is_moved_from<Source, T> ||
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
+     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
+
+// The source is an array of T whose bytes can be copied into raw memory, or over elements.
+template <class Source, class T, class Allocator>
+concept constructs_from_bytes =
+    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
+    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
+template <class Source, class T>
+concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
+
+template <class Source>
+[[nodiscard]] const void* source_address(const Source& source) noexcept {
+    if constexpr (requires { source.element; }) {
+        return source.element;
+    } else {
+        return std::to_address(source);
+    }
+}
+
+template <class Source>
+void skip_elements(Source& source, std::size_t count) noexcept {
+    if constexpr (requires { source.element; }) {
+        source.element += count;
+    } else {
+        source += static_cast<std::iter_difference_t<Source>>(count);
+    }
+}
+
+// ---- moving, constructing and destroying
+
+// The bytes may overlap. Null with zero elements is allowed, unlike in memmove.
+template <class T>
+void move_bytes(T* to, const void* from, std::size_t count) noexcept {
+    if (count != 0) {
+        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
+    }
+}
+
+// Moves [first, last) down to the elements that begin at `to`.
+template <class Iterator>
+void move_down(Iterator first, Iterator last, Iterator to) {
+    if constexpr (std::is_pointer_v<Iterator> && assigns_as_bytes<std::iter_value_t<Iterator>>) {
+        move_bytes(to, first, static_cast<std::size_t>(last - first));
+    } else {
+        for (; first != last; ++first, ++to) {
+            *to = std::move(*first);
+        }
+    }
+}
+
+// Moves [first, last) up to the elements that end at `to`.
+template <class Iterator>
+void move_up(Iterator first, Iterator last, Iterator to) {
+    if constexpr (std::is_pointer_v<Iterator> && assigns_as_bytes<std::iter_value_t<Iterator>>) {
+        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
+    } else {
+        while (last != first) {
+            *--to = std::move(*--last);
+        }
+    }
+}
+
+template <class Allocator, class T>
+void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
+    if constexpr (!destroys_nothing<Allocator, T>) {
+        for (; first != last; ++first) {
+            std::allocator_traits<Allocator>::destroy(allocator, first);
+        }
+    }
+}
+
+template <class Allocator, class T, class... Args>
+void construct_element(Allocator& allocator, T* at, Args&&... args) {
+    if constexpr (constructs_plainly<Allocator, T, Args...>) {
+        construct_from<T>(at, std::forward<Args>(args)...);
+    } else {
+        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
+    }
+}
+
+// A value on its way, outside the container, but constructed and destroyed by its allocator.
+template <class Allocator, class T>
+class passing_element {
+  public:
+    passing_element(Allocator& allocator, T& from) : allocator_(allocator) {
+        construct_element(allocator_, std::addressof(value_), std::move(from));
+    }
+
+    passing_element(const passing_element&) = delete;
+    passing_element& operator=(const passing_element&) = delete;
+
+    ~passing_element() {
+        destroy_elements(allocator_, std::addressof(value_), std::addressof(value_) + 1);
+    }
+
+    void move_to(T& to) { to = std::move(value_); }
+
+  private:
+    Allocator& allocator_;
+
+    union {
+        T value_;
+    };
+};
+
+// Moves the last element of [first, last) to the front, and the others one place up.
+template <class Allocator, class Iterator>
+void rotate_last_to_front(Allocator& allocator, Iterator first, Iterator last) {
+    passing_element<Allocator, std::iter_value_t<Iterator>> value(allocator, last[-1]);
+    move_up(first, last - 1, last);
+    value.move_to(*first);
+}
+
+template <class Allocator, class Iterator>
+void reverse_elements(Allocator& allocator, Iterator first, Iterator last) {
+    while (first != last && first != --last) {
+        passing_element<Allocator, std::iter_value_t<Iterator>> value(allocator, *first);
+        *first = std::move(*last);
+        value.move_to(*last);
+        ++first;
+    }
+}
+
+// Moves [middle, last) in front of [first, middle).
+template <class Allocator, class Iterator>
+void rotate_elements(Allocator& allocator, Iterator first, Iterator middle, Iterator last) {
+    reverse_elements(allocator, first, middle);
+    reverse_elements(allocator, middle, last);
+    reverse_elements(allocator, first, last);
+}
+
+// Elements under construction in raw memory, which are destroyed again unless they are kept.
+template <class Allocator>
+class element_builder {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_builder(Allocator& allocator, value_type* at) noexcept
+        : allocator_(allocator), first_(at), last_(at) {}
+
+    element_builder(const element_builder&) = delete;
+    element_builder& operator=(const element_builder&) = delete;
+
+    ~element_builder() { destroy_elements(allocator_, first_, last_); }
+
+    [[nodiscard]] std::size_t size() const noexcept {
+        return static_cast<std::size_t>(last_ - first_);
+    }
+
+    void keep() noexcept { first_ = last_; }
+
+    template <class... Args>
+    void emplace(Args&&... args) {
+        construct_element(allocator_, last_, std::forward<Args>(args)...);
+        ++last_;
+    }
+
+    template <class Source>
+    void fill(Source source, std::size_t count) {
+        if constexpr (std::same_as<Source, value_initialized>) {
+            fill_default(count);
+        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
+            move_bytes(last_, source_address(source), count);
+            last_ += count;
+        } else {
+            for (; count != 0; --count, static_cast<void>(++source)) {
+                emplace(*source);
+            }
+        }
+    }
+
+    // Moves the elements [first, position) in front of those that are here, and [position, last)
+    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
+    void surround(value_type* first, value_type* position, value_type* last) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            first_ -= position - first;
+            move_bytes(first_, first, static_cast<std::size_t>(position - first));
+            move_bytes(last_, position, static_cast<std::size_t>(last - position));
+            last_ += last - position;
+        } else {
+            for (value_type* from = position; from != first;) {
+                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
+                --first_;
+            }
+            for (; position != last; ++position) {
+                emplace(std::move_if_noexcept(*position));
+            }
+        }
+    }
+
+  private:
+    void fill_default(std::size_t count) {
+        if constexpr (value_is_zero_bytes<value_type> &&
+                      constructs_plainly<Allocator, value_type>) {
+            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
+            last_ += count;
+        } else {
+            for (; count != 0; --count) {
+                emplace();
+            }
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* first_;
+    value_type* last_;
+};
+
+// A gap of raw memory among elements: the tail is moved up to make room, and back down unless the
+// gap is filled. Only for elements whose relocation cannot fail.
+template <class Allocator>
+class element_gap {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
+        : allocator_(allocator), position_(position), last_(last), count_(count) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
+        } else {
+            while (last != position) {
+                relocate(last - 1, last - 1 + count);
+                --last;
+            }
+        }
+    }
+
+    element_gap(const element_gap&) = delete;
+    element_gap& operator=(const element_gap&) = delete;
+
+    ~element_gap() {
+        if (count_ == 0) {
+            return;
+        }
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
+        } else {
+            for (; position_ != last_; ++position_) {
+                relocate(position_ + count_, position_);
+            }
+        }
+    }
+
+    void keep() noexcept { count_ = 0; }
+
+  private:
+    void relocate(value_type* from, value_type* to) noexcept {
+        construct_element(allocator_, to, std::move(*from));
+        if constexpr (!destroys_nothing<Allocator, value_type>) {
+            std::allocator_traits<Allocator>::destroy(allocator_, from);
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* position_;
+    value_type* last_;
+    std::size_t count_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for elements.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_IPP
+#define COHOLD_CONTAINER_DETAIL_ELEMENTS_IPP
+
+#include <cstdio>
+#include <stdexcept>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[noreturn]] [[gnu::noinline]] COHOLD_INLINE void
+raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
+                  container, wanted, limit);
+    throw std::length_error(text);
+#else
+    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
+          limit);
+#endif
+}
+
+[[noreturn]] [[gnu::noinline]] COHOLD_INLINE void
+raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
+                  container, index, size);
+    throw std::out_of_range(text);
+#else
+    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
+#endif
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What an operation does when a full segment has no room for the journal of its section.
+enum class without_journal {
+    fails, // it throws before anything is changed
+    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak
+    // memory.
+    happens,
+    reports, // there is no section; last_failure() says why
+};
+
+// For the forms with an error code of functions that leave their reason in last_failure().
+inline bool has_succeeded(bool success, std::error_code& ec) noexcept {
+    ec = success ? std::error_code() : last_failure().code();
+    return success;
+}
+
+// So few bytes are saved rather than moved step by step.
+inline constexpr std::size_t most_bytes_saved = 256;
+
+[[gnu::cold]] void save_slowly(transaction& mine, const void* at, std::size_t bytes, bool words,
+                               without_journal otherwise);
+
+// Removed elements are kept in private memory only: after a kill, only what has taken their
+// place would be left.
+[[gnu::cold]] void save_words_unkept(transaction& mine, const void* words, std::size_t bytes,
+                                     without_journal otherwise);
+
+[[nodiscard, gnu::cold]] transaction* find_slowly(segment_header& header,
+                                                  without_journal otherwise);
+
+inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+    char* const place = static_cast<char*>(first);
+    std::memmove(place + distance, place, bytes);
+    return {place, bytes, distance};
+}
+
+// What an operation saves before it changes it, in its own section or in one around it. Allocators
+// other than shm_allocator have no segment, and so no sections: this does nothing.
+template <class Allocator>
+class undo_record {
+  public:
+    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    bool size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {
+        return false;
+    }
+
+    void all(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] bool is_outermost() const noexcept { return true; }
+
+    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] bool try_elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {
+        return true;
+    }
+
+    [[nodiscard]] bool has_room_to_move() noexcept { return true; }
+
+    [[nodiscard]] bool is_there() const noexcept { return true; }
+
+    [[noreturn]] void raise_no_room() const { raise(errc::out_of_space, "no room"); }
+
+    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
+                std::uint64_t /*then*/) noexcept {}
+
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+        return moved_at_once(first, bytes, distance);
+    }
+
+    void begins(const void* /*container*/, const void* /*words*/, std::size_t /*bytes*/) noexcept {}
+
+    void fresh(const void* /*container*/) noexcept {}
+
+    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
+
+    void renewed(const void* /*container*/) noexcept {}
+
+    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
+                                        std::uint64_t /*size*/) noexcept {
+        return now;
+    }
+
+    class cover {
+      public:
+        cover(undo_record& /*section*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+        ~cover() {} // NOLINT: like that of the specialization
+    };
+};
+
+template <class T>
+class undo_record<shm_allocator<T>> {
+  public:
+    // nullptr: there is no section.
+    undo_record(transaction* mine, without_journal otherwise) noexcept
+        : mine_(mine), otherwise_(otherwise) {}
+
+    [[nodiscard]] bool is_there() const noexcept { return mine_ != nullptr; }
+
+    // nullptr without a section.
+    [[nodiscard]] transaction* thread() const noexcept { return mine_; }
+
+    // Saves the words of a container before they change.
+    void words(const void* container, const void* first, std::size_t bytes) {
+        if (mine_ != nullptr && mine_->needs_saved(container)) {
+            save(first, bytes);
+        }
+    }
+
+    // Saves the number of elements, once in a section. Returns whether this is the first time.
+    bool size(const void* container, const void* word, std::uint64_t now) {
+        return mine_ != nullptr && save_once(container, word, 8, now);
+    }
+
+    // Saves all that a container has, once in a section: its words, and elements in their place.
+    void all(const void* container, const void* first, std::size_t bytes) {
+        if (mine_ == nullptr) {
+            return;
+        }
+        if (mine_->depth() != 1) {
+            save_once(container, first, bytes, 0);
+        } else if (mine_->needs_saved(container)) { // nothing more will follow in the section
+            save(first, bytes);
+        }
+    }
+
+    // Does the section end with the operation?
+    [[nodiscard]] bool is_outermost() const noexcept {
+        return mine_ == nullptr || mine_->depth() == 1;
+    }
+
+    // Saves elements before they change or end.
+    void elements(const void* first, std::size_t bytes) {
+        if (mine_ != nullptr && bytes != 0 && mine_->needs_saved(first)) {
+            save(first, bytes, false);
+        }
+    }
+
+    // Does the journal have room for moves of elements that must not fail half-way?
+    [[nodiscard]] bool has_room_to_move() noexcept {
+        return mine_ == nullptr || mine_->make_room_to_shift();
+    }
+
+    // After a failed try_.
+    [[noreturn, gnu::cold]] void raise_no_room() const {
+        raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
+    }
+
+    // The same, but returns false where that is not possible: last_failure() says why.
+    [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
+        std::error_code ec;
+        if (mine_ != nullptr && bytes != 0 && mine_->needs_saved(first)) {
+            mine_->save(first, bytes, ec);
+        }
+        return !ec;
+    }
+
+    // Saves the number of elements, now `now` and afterwards `then`, because the last ones are
+    // about to be moved up or down. For an operation that is a section.
+    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
+        if (mine_ == nullptr) {
+            return;
+        }
+        if (mine_->depth() == 1) { // nothing more will follow in the section
+            if (mine_->needs_saved(container)) {
+                save(word, 8);
+            }
+            return;
+        }
+        size(container, word, now);
+        if (std::uint64_t* const saved = mine_->saved_size(container);
+            saved != nullptr && (then > now || then < *saved)) {
+            *saved = then; // what was moved must be there to be moved back
+        }
+    }
+
+    // Moves elements that are plain bytes to a place where nothing has to be saved.
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
+        if (bytes > most_bytes_saved && mine_ != nullptr && mine_->is_inside(first) &&
+            mine_->needs_saved(first)) {
+            return move_step_by_step(static_cast<char*>(first), bytes, distance);
+        }
+        elements(first, bytes);
+        return moved_at_once(first, bytes, distance);
+    }
+
+    // The container, which has no elements yet, is about to take those of another one. If it is on
+    // a stack, it outlives an undone section, and has to be empty again then, because the other
+    // container has its elements back.
+    void begins(const void* container, const void* words, std::size_t bytes) noexcept {
+        if (mine_ != nullptr && mine_->is_undoable() && !mine_->is_inside(container)) {
+            mine_->save(words, bytes); // calls std::terminate if there is no memory for it
+        }
+    }
+
+    // The container has a new block: none of its elements was there when the section began.
+    void fresh(const void* container) noexcept { exchanged(container, 0); }
+
+    // The container, whose words are saved, has taken another one's elements: all of them may have
+    // been there when the section began.
+    void exchanged(const void* container, std::uint64_t size) noexcept {
+        if (mine_ != nullptr) {
+            if (mine_->is_unkept()) [[unlikely]] {
+                mine_->forget_size(container);
+            } else {
+                mine_->note_size(container, size);
+            }
+        }
+    }
+
+    // The container, whose words are saved, has taken another one's elements: next time its size is
+    // saved again, as in a new section.
+    void renewed(const void* container) noexcept {
+        if (mine_ != nullptr && mine_->saved_size(container) != nullptr) {
+            mine_->forget_size(container);
+        }
+    }
+
+    // The lifetime of the container itself ends: if it is on a stack, nothing must be restored in
+    // its place.
+    void ends(const void* container, std::size_t bytes) noexcept {
+        if (mine_->saved_size(container) != nullptr) {
+            mine_->forget_size(container);
+        }
+        if (!mine_->is_inside(container)) {
+            mine_->forget(container, bytes);
+        }
+    }
+
+    // The elements from `now` to `size` are about to be removed: returns the end of those that must
+    // be saved. Called after size().
+    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
+                                        std::uint64_t size) noexcept {
+        if (mine_ == nullptr) {
+            return now;
+        }
+        std::uint64_t* const saved = mine_->saved_size(container);
+        if (saved == nullptr) {
+            return size;
+        }
+        const std::uint64_t until = *saved < size ? *saved : size;
+        if (now < *saved) {
+            *saved = now;
+        }
+        return until < now ? now : until;
+    }
+
+    // While it lives, these bytes, which are saved, are not saved again.
+    class cover {
+      public:
+        cover(undo_record& section, const void* first, std::size_t bytes) noexcept
+            : mine_(section.mine_) {
+            if (mine_ != nullptr) {
+                outer_ = mine_->cover({reinterpret_cast<std::uintptr_t>(first), bytes});
+            }
+        }
+
+        cover(const cover&) = delete;
+        cover& operator=(const cover&) = delete;
+
+        ~cover() {
+            if (mine_ != nullptr) {
+                static_cast<void>(mine_->cover(outer_));
+            }
+        }
+
+      private:
+        transaction* mine_;
+        transaction::range outer_{};
+    };
+
+  private:
+    // Returns whether this is the first time in the section.
+    bool save_once(const void* container, const void* words, std::size_t bytes, std::uint64_t now) {
+        if (mine_->saved_size(container) != nullptr) {
+            return false;
+        }
+        if (!mine_->needs_saved(container)) {
+            return true;
+        }
+        if (mine_->is_unkept() && mine_->is_inside(container)) [[unlikely]] {
+            save_words_unkept(*mine_, words, bytes, otherwise_);
+            return true;
+        }
+        save(words, bytes);
+        mine_->note_size(container, now);
+        return true;
+    }
+
+    void save(const void* at, std::size_t bytes, bool words = true) {
+        if (!mine_->save_at_hand(at, bytes)) [[unlikely]] {
+            save_slowly(*mine_, at, bytes, words, otherwise_);
+        }
+    }
+
+    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
+        std::error_code ec;
+        const byte_shift moved = mine_->shift(first, bytes, distance, ec);
+        raise_if(ec);
+        return moved;
+    }
+
+    transaction* mine_;
+    without_journal otherwise_;
+};
+
+// The section of an operation.
+template <class Allocator>
+class undo_scope : public undo_record<Allocator> {
+  public:
+    explicit undo_scope(const Allocator& /*allocator*/,
+                        without_journal /*otherwise*/ = without_journal::fails,
+                        bool /*undoable*/ = false) noexcept {}
+
+    void roll_back() noexcept {}
+
+    ~undo_scope() {} // NOLINT: like that of the specialization
+};
+
+template <class T>
+class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
+  public:
+    // `undoable`: roll_back() also restores what is saved outside the segment.
+    explicit undo_scope(const shm_allocator<T>& allocator,
+                        without_journal otherwise = without_journal::fails, bool undoable = false)
+        : undo_scope(find(allocator.header(), otherwise), otherwise, undoable) {}
+
+    // Undoes what was saved in this section, and what was allocated.
+    void roll_back() noexcept {
+        if (section_) {
+            section_.roll_back();
+        }
+    }
+
+  private:
+    undo_scope(transaction* mine, without_journal otherwise, bool undoable) noexcept
+        : undo_record<shm_allocator<T>>(mine, otherwise), section_(mine, undoable) {}
+
+    static transaction* find(segment_header* header, without_journal otherwise) {
+        if (header == nullptr) {
+            return nullptr;
+        }
+        if (transaction* const known = known_transaction(header); known != nullptr) [[likely]] {
+            return known;
+        }
+        return find_slowly(*header, otherwise);
+    }
+
+    section section_;
+};
+
+// The section of an operation that saves a few bytes, changes them, and does nothing else: neither
+// another operation nor anything that can fail. So all that is needed is the journal itself.
+template <class Allocator>
+class brief_section {
+  public:
+    explicit brief_section(const Allocator& /*allocator*/) noexcept {}
+
+    ~brief_section() {} // NOLINT: like that of the specialization
+
+    [[nodiscard]] bool save(const void* /*at*/, std::size_t /*bytes*/) noexcept { return true; }
+};
+
+template <class T>
+class brief_section<shm_allocator<T>> {
+  public:
+    [[gnu::always_inline]] explicit brief_section(const shm_allocator<T>& allocator) noexcept {
+        segment_header* const header = allocator.header();
+        if (header == nullptr) {
+            is_needed_ = false;
+        } else if (transaction* const known = known_transaction(header);
+                   known != nullptr && can_open_first(*known)) [[likely]] {
+            mine_ = known;
+        }
+    }
+
+    brief_section(const brief_section&) = delete;
+    brief_section& operator=(const brief_section&) = delete;
+
+    [[gnu::always_inline]] ~brief_section() {
+        if (mine_ != nullptr) {
+            store_in_order(mine_->log().top, mine_->first().top);
+        }
+    }
+
+    // False: it takes an ordinary section, because one is open already, for instance, or the bytes
+    // are not in the segment. Nothing must have been changed before.
+    [[nodiscard, gnu::always_inline]] bool save(const void* at, std::size_t bytes) noexcept {
+        return mine_ != nullptr ? mine_->save_at_hand(at, bytes) : !is_needed_;
+    }
+
+  private:
+    transaction* mine_ = nullptr;
+    bool is_needed_ = true;
+};
+
+// Is a change by one store to memory of a segment complete by itself?
+template <class Allocator>
+[[nodiscard]] inline bool no_section_is_open() noexcept {
+    if constexpr (is_shm_allocator<Allocator>) {
+        return !has_open_sections();
+    } else {
+        return true;
+    }
+}
+
+template <class T>
+[[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {
+    return has_open_sections() && open_transaction(allocator.header()) != nullptr;
+}
+
+template <class Allocator>
+[[nodiscard]] bool has_segment(const Allocator& /*allocator*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool has_segment(const shm_allocator<T>& allocator) noexcept {
+    return static_cast<bool>(allocator);
+}
+
+// Memory for a number of elements; null if there is none: last_failure() says why.
+template <class Allocator>
+[[nodiscard, gnu::noinline]] typename std::allocator_traits<Allocator>::pointer
+allocate_or_report(Allocator& allocator, std::size_t count, const char* container) {
+    using traits = std::allocator_traits<Allocator>;
+    using size_type = typename traits::size_type;
+    if constexpr (requires { allocator.try_allocate(static_cast<size_type>(count)); }) {
+        return allocator.try_allocate(static_cast<size_type>(count));
+    } else {
+#if defined(__cpp_exceptions)
+        try {
+            return traits::allocate(allocator, static_cast<size_type>(count));
+        } catch (const failure&) {
+            return nullptr; // has reported its failure already
+        } catch (const std::bad_alloc&) {
+            std::error_code ec;
+            fail(ec, errc::out_of_space, "%s: no memory for %zu elements of %zu bytes", container,
+                 count, sizeof(typename traits::value_type));
+            return nullptr;
+        }
+#else
+        static_cast<void>(container);
+        return traits::allocate(allocator, static_cast<size_type>(count));
+#endif
+    }
+}
+
+// Runs `run(undo_record&)` if this thread has a section open in the allocator's segment.
+template <class Allocator, class Run>
+inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
+                            const Run& /*run*/) noexcept {
+}
+
+template <class T, class Run>
+inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
+                            const Run& run) {
+    if (has_open_sections()) [[unlikely]] {
+        if (transaction* const mine = open_transaction(allocator.header()); mine != nullptr) {
+            undo_record<shm_allocator<T>> open(mine, otherwise);
+            run(open);
+        }
+    }
+}
+
+// Does a container lie in the segment of its allocator, so that others find it after a kill, while
+// this thread has no section open there? False in a forked child that has not used the segment:
+// what it destroys belongs to its parent.
+template <class Allocator>
+[[nodiscard]] bool is_alone_in_segment(const Allocator& /*allocator*/,
+                                       const void* /*container*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool is_alone_in_segment(const shm_allocator<T>& allocator,
+                                       const void* container) noexcept {
+    const segment_header* const header = allocator.header();
+    return header != nullptr &&
+           reinterpret_cast<std::uintptr_t>(container) - reinterpret_cast<std::uintptr_t>(header) <
+               local_of(*header).reserve &&
+           is_participant(*header) && !is_section_open(allocator);
+}
+
+// Is this a forked child that has not used the segment? Its copies of pointers and of node handles
+// belong to its parent.
+template <class Allocator>
+[[nodiscard]] bool is_inherited_from_parent(const Allocator& /*memory*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool is_inherited_from_parent(const shm_allocator<T>& memory) noexcept {
+    return memory.header() != nullptr && !is_participant(*memory.header());
+}
+
+// Called when a pointer or node handle ends: if it is outside the segment, no open section restores
+// it any more.
+[[gnu::cold]] void forget_in_open_sections(const void* object, std::size_t bytes) noexcept;
+
+// Compilers may consider a destructor's last stores to its object dead.
+inline void keep_stores_of(const void* object) noexcept {
+    asm volatile("" : : "r"(object) : "memory");
+}
+
+// Raw memory for a number of elements, freed unless released, and the section of the operation that
+// needs it, so that a killed process leaves either the old block or the new one.
+template <class Allocator>
+class raw_block {
+  public:
+    using traits = std::allocator_traits<Allocator>;
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+
+    raw_block(Allocator& allocator, size_type capacity)
+        : section_(allocator), allocator_(allocator),
+          memory_(traits::allocate(allocator, capacity)), capacity_(capacity) {}
+
+    // Memory from `allocate()`, which returns null if there is none: then this holds nothing.
+    template <class Allocate>
+    raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
+        : section_(allocator, without_journal::reports), allocator_(allocator),
+          memory_(section_.is_there() || !has_segment(allocator) ? allocate() : nullptr),
+          capacity_(memory_ == nullptr ? 0 : capacity) {}
+
+    raw_block(const raw_block&) = delete;
+    raw_block& operator=(const raw_block&) = delete;
+
+    ~raw_block() {
+        if (capacity_ != 0) {
+            traits::deallocate(allocator_, memory_, capacity_);
+        }
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
+
+    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
+
+    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
+
+    [[nodiscard]] undo_record<Allocator>& section() noexcept { return section_; }
+
+    void release() noexcept { capacity_ = 0; }
+
+  private:
+    undo_scope<Allocator> section_;
+    Allocator& allocator_;
+    pointer memory_;
+    size_type capacity_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for undo.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_UNDO_IPP
+#define COHOLD_CONTAINER_DETAIL_UNDO_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE void save_slowly(transaction& mine, const void* at,
+                                                 std::size_t bytes, bool words,
+                                                 without_journal otherwise) {
+    if (otherwise == without_journal::fails) {
+        mine.save(at, bytes);
+    } else {
+        mine.save_anyhow(at, bytes, words);
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void save_words_unkept(transaction& mine, const void* words,
+                                                       std::size_t bytes,
+                                                       without_journal otherwise) {
+    if (otherwise == without_journal::fails) {
+        raise(errc::out_of_space,
+              "elements were removed in the section that is open, and the segment has no room "
+              "to keep them: end the section first");
+    }
+    mine.save_anyhow(words, bytes, true);
+}
+
+[[gnu::noinline]] COHOLD_INLINE transaction* find_slowly(segment_header& header,
+                                                         without_journal otherwise) {
+    std::error_code ec;
+    if (otherwise != without_journal::happens) {
+        transaction* const mine = self(header, ec);
+        if (otherwise == without_journal::fails) {
+            raise_if(ec);
+        }
+        return mine;
+    }
+    const report_keeper keeper;
+    return self(header, ec);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void forget_in_open_sections(const void* object,
+                                                             std::size_t bytes) noexcept {
+    join_thread(); // or it is not known which sections are open
+    for (transaction* each = last_opened(); each != nullptr; each = each->next_open()) {
+        if (!each->is_inside(object)) {
+            each->forget(object, bytes);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Where a subscription to a shm_broadcast begins.
+enum class from : std::uint32_t {
+    now,   ///< with the next message
+    oldest ///< with the oldest message that is still there
+};
+
+namespace detail {
+
+// What does not depend on the type of the messages: the words of a broadcast, except the allocator.
+inline std::uint32_t broadcast_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
+    const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
+    const std::uint64_t most = std::bit_floor(room < 0x40000000 ? room : 0x40000000);
+    if (capacity == 0 || capacity > most) {
+        const error_context context("construct", "shm_broadcast", "");
+        raise(errc::invalid_size, "capacity: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
+    }
+    return static_cast<std::uint32_t>(std::bit_ceil(capacity));
+}
+
+} // namespace detail
+
+/// A ring of the last messages, trivially copyable ones of type T. Any number of writers publish,
+/// one at a time; any number of readers have a subscription each, and get every message that is
+/// published after it began, in order. A message is overwritten when `capacity` others have been
+/// published after it, whether everybody has read it or not: writers never wait for readers. A
+/// reader that is too slow continues with a later message, and missed() tells how many it has not
+/// got. Readers write nothing, so they work with read-only mappings, too, such as a segment_view.
+///
+/// *Errors* of the functions that publish, as cohold::failure or in the error_code: errc::closed;
+/// and those of shm_mutex, that is std::errc::resource_deadlock_would_occur in a signal handler
+/// that has interrupted such a function, or while the thread has a claim, and when a process or
+/// thread uses the segment for the first time errc::too_many_participants, locks_unsupported,
+/// out_of_space and reserve_exceeded. *Complexity*: that of a copy; a system call only to sleep, to
+/// wake sleepers, and if a writer is in the way. *Thread and process safety*: every member but the
+/// constructor and the destructor may be called by any number of threads of any number of
+/// processes; a subscription and a claim belong to one thread at a time. *If the process is killed*
+/// while it publishes: the message is not there, or has been published; the oldest message may be
+/// lost. The next writer continues at once, or some milliseconds later if it is waiting already. A
+/// writer that is stopped holds up other writers alone. A killed reader leaves no trace. Publishing
+/// is permanent at once, even in a section that is undone later.
+template <class T, class Waiting = waiting::adaptive>
+class shm_broadcast {
+    static_assert(waiting_policy<Waiting>,
+                  "cohold: the second argument of shm_broadcast is a waiting policy: "
+                  "waiting::adaptive, waiting::spin, waiting::block, or a type with `spins` and "
+                  "`parks`");
+
+  public:
+    using value_type = T;
+    using size_type = std::size_t;
+    using allocator_type = shm_allocator<T>;
+
+    /// Keeps the last `capacity` messages, or more: it is rounded up to a power of two. All memory
+    /// is allocated now. *Errors*: errc::invalid_size if capacity is 0, negative, or beyond what
+    /// fits; the allocator's errors.
+    template <std::integral Capacity>
+    explicit shm_broadcast(Capacity capacity,
+                           const shm_allocator<T>& allocator = shm_allocator<T>())
+        : allocator_(allocator) {
+        check();
+        const std::uint32_t count =
+            detail::broadcast_capacity(static_cast<std::uint64_t>(capacity), stride);
+        chunk_allocator chunks(allocator_);
+        slots_ = chunks.allocate(chunks_of(count));
+        capacity_ = count;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            ::new (static_cast<void*>(slot_at(i))) std::atomic<std::uint64_t>(0);
+        }
+    }
+
+    shm_broadcast(const shm_broadcast&) = delete;
+    shm_broadcast& operator=(const shm_broadcast&) = delete;
+
+    /// No thread may use it any more, nor a subscription to it.
+    [[gnu::cold]] ~shm_broadcast() {
+        if (capacity_ != 0) {
+            const detail::report_keeper keeper;
+            detail::undo_scope<shm_allocator<T>> section(allocator_,
+                                                         detail::without_journal::happens);
+            section.words(this, std::addressof(slots_), 24);
+            chunk_allocator chunks(allocator_);
+            chunks.deallocate(slots_, chunks_of(std::exchange(capacity_, 0)));
+            slots_ = nullptr;
+            detail::keep_stores_of(this);
+        }
+    }
+
+    // ---- writing
+
+    /// Publishes a message; waits while another writer does. Returns false once the broadcast is
+    /// closed.
+    bool publish(const T& value) {
+        writers_.lock();
+        return put(value);
+    }
+
+    bool publish(const T& value, std::error_code& ec) noexcept {
+        writers_.lock(ec);
+        return !ec && is_open(put(value), ec);
+    }
+
+    /// Publishes a message, unless another writer is publishing. Returns whether it did.
+    bool try_publish(const T& value) { return writers_.try_lock() && put(value); }
+
+    /// The same; errc::busy if another writer is at it, errc::closed.
+    bool try_publish(const T& value, std::error_code& ec) noexcept {
+        return is_locked(writers_.try_lock(ec), errc::busy, ec) && is_open(put(value), ec);
+    }
+
+    /// Like publish, but waits for other writers no longer than `patience`, a
+    /// std::chrono::duration.
+    template <detail::duration_like Duration>
+    bool publish_for(const T& value, const Duration& patience) {
+        return writers_.try_lock_for(patience) && put(value);
+    }
+
+    /// The same; std::errc::timed_out, errc::closed.
+    template <detail::duration_like Duration>
+    bool publish_for(const T& value, const Duration& patience, std::error_code& ec) noexcept {
+        return is_locked(writers_.try_lock_for(patience, ec), std::errc::timed_out, ec) &&
+               is_open(put(value), ec);
+    }
+
+    /// Like publish_for, until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    bool publish_until(const T& value, const TimePoint& moment) {
+        return writers_.try_lock_until(moment) && put(value);
+    }
+
+    /// The same; std::errc::timed_out, errc::closed.
+    template <detail::time_point_like TimePoint>
+    bool publish_until(const T& value, const TimePoint& moment, std::error_code& ec) {
+        return is_locked(writers_.try_lock_until(moment, ec), std::errc::timed_out, ec) &&
+               is_open(put(value), ec);
+    }
+
+    /// A message that is written in place. It is empty if the broadcast was closed, or nothing was
+    /// claimed. Until it is committed or destroyed, other writers wait. It belongs to the thread
+    /// that has claimed it; in a forked child it has no effect. *If the process is killed*: nothing
+    /// was published.
+    class claimed {
+      public:
+        claimed() noexcept = default;
+
+        claimed(claimed&& other) noexcept
+            : in_(std::exchange(other.in_, nullptr)), position_(other.position_),
+              process_(other.process_) {}
+
+        claimed& operator=(claimed&& other) noexcept {
+            claimed old(std::move(other));
+            std::swap(in_, old.in_);
+            std::swap(position_, old.position_);
+            std::swap(process_, old.process_);
+            return *this;
+        }
+
+        /// Publishes nothing, unless committed.
+        ~claimed() {
+            if (in_ != nullptr && is_mine()) {
+                in_->writers_.unlock();
+            }
+        }
+
+        /// Is there a place to write to?
+        explicit operator bool() const noexcept { return in_ != nullptr; }
+
+        /// What is there is an old message, or random bytes: assign all of it.
+        [[nodiscard]] T& operator*() const noexcept { return *address(); }
+
+        [[nodiscard]] T* operator->() const noexcept { return address(); }
+
+        /// Constructs the message, as T(args…).
+        template <class... Args>
+        T& emplace(Args&&... args) {
+            return *::new (static_cast<void*>(address())) T(std::forward<Args>(args)...);
+        }
+
+        /// Publishes the message. Afterwards this is empty.
+        void commit() noexcept {
+            if (shm_broadcast* const in = std::exchange(in_, nullptr); in != nullptr && is_mine()) {
+                in->finish(position_);
+            }
+        }
+
+      private:
+        friend shm_broadcast;
+
+        claimed(shm_broadcast& in, std::uint64_t position) noexcept
+            : in_(&in), position_(position), process_(detail::process_stamp()) {}
+
+        [[nodiscard]] bool is_mine() const noexcept {
+            return process_ == detail::process_stamp(); // not a parent's
+        }
+
+        [[nodiscard]] T* address() const noexcept {
+            return reinterpret_cast<T*>(in_->slot_at(position_) + value_offset);
+        }
+
+        shm_broadcast* in_ = nullptr;
+        std::uint64_t position_ = 0;
+        std::uint64_t process_ = 0;
+    };
+
+    /// The place of the next message; waits while another writer publishes or has a claim. The
+    /// message that was there, the oldest, is lost, whether the claim is committed or not.
+    [[nodiscard]] claimed claim() {
+        writers_.lock();
+        return begin_claim();
+    }
+
+    /// The same; errc::closed.
+    [[nodiscard]] claimed claim(std::error_code& ec) noexcept {
+        writers_.lock(ec);
+        return ec ? claimed() : told(begin_claim(), ec);
+    }
+
+    /// Empty if another writer is publishing or has a claim.
+    [[nodiscard]] claimed try_claim() { return writers_.try_lock() ? begin_claim() : claimed(); }
+
+    /// The same; errc::busy, errc::closed.
+    [[nodiscard]] claimed try_claim(std::error_code& ec) noexcept {
+        return is_locked(writers_.try_lock(ec), errc::busy, ec) ? told(begin_claim(), ec)
+                                                                : claimed();
+    }
+
+    /// No more messages will come: publishing fails, and readers that have read everything learn
+    /// it. Waits while another writer publishes. Closing twice has no effect.
+    void close() {
+        writers_.lock();
+        shut();
+    }
+
+    void close(std::error_code& ec) noexcept {
+        writers_.lock(ec);
+        if (!ec) {
+            shut();
+        }
+    }
+
+    // ---- reading
+
+    /// What one reader has read. It belongs to one process, and must not outlive its mapping of the
+    /// broadcast. Copying it makes another reader at the same message.
+    ///
+    /// The functions that take an error_code report why they return nothing: errc::empty,
+    /// std::errc::timed_out, or errc::closed once the broadcast is closed and everything read.
+    class subscription {
+      public:
+        /// The next message; waits for it. Nothing once the broadcast is closed and all is read. In
+        /// a read-only mapping a thread cannot tell writers that it sleeps: see
+        /// shm_latest::wait_newer.
+        [[nodiscard]] std::optional<T> next() {
+            return received([&](void* into) { return take(into, for_ever); });
+        }
+
+        [[nodiscard]] std::optional<T> next(std::error_code& ec) {
+            return received(std::errc::timed_out, ec,
+                            [&](void* into) { return take(into, for_ever); });
+        }
+
+        /// The next message, if there is one at once.
+        [[nodiscard, gnu::always_inline]] std::optional<T> try_next() {
+            return received([&](void* into)
+                                __attribute__((always_inline)) { return take_at_once(into); });
+        }
+
+        [[nodiscard]] std::optional<T> try_next(std::error_code& ec) {
+            return received(errc::empty, ec, [&](void* into) { return take_at_once(into); });
+        }
+
+        /// Waits no longer than `patience`, a std::chrono::duration.
+        template <detail::duration_like Duration>
+        [[nodiscard]] std::optional<T> next_for(const Duration& patience) {
+            return received([&](void* into) { return take(into, for_long(patience)); });
+        }
+
+        template <detail::duration_like Duration>
+        [[nodiscard]] std::optional<T> next_for(const Duration& patience, std::error_code& ec) {
+            return received(std::errc::timed_out, ec,
+                            [&](void* into) { return take(into, for_long(patience)); });
+        }
+
+        /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+        template <detail::time_point_like TimePoint>
+        [[nodiscard]] std::optional<T> next_until(const TimePoint& moment) {
+            return received([&](void* into) { return take_until(into, moment); });
+        }
+
+        template <detail::time_point_like TimePoint>
+        [[nodiscard]] std::optional<T> next_until(const TimePoint& moment, std::error_code& ec) {
+            return received(std::errc::timed_out, ec,
+                            [&](void* into) { return take_until(into, moment); });
+        }
+
+        /// Like next, but copies the message to `value` and returns whether there was one. If not,
+        /// `value` may have other bytes afterwards. For messages too large for the stack.
+        [[nodiscard]] bool next(T& value) {
+            return take(std::addressof(value), for_ever) == detail::outcome::done;
+        }
+
+        /// Like try_next, with an argument like next(T&).
+        [[nodiscard, gnu::always_inline]] bool try_next(T& value) {
+            return take_at_once(std::addressof(value)) == detail::outcome::done;
+        }
+
+        /// Like next_for, with an argument like next(T&).
+        template <detail::duration_like Duration>
+        [[nodiscard]] bool next_for(T& value, const Duration& patience) {
+            return take(std::addressof(value), for_long(patience)) == detail::outcome::done;
+        }
+
+        /// Like next_until, with an argument like next(T&).
+        template <detail::time_point_like TimePoint>
+        [[nodiscard]] bool next_until(T& value, const TimePoint& moment) {
+            return take_until(std::addressof(value), moment) == detail::outcome::done;
+        }
+
+        /// How many messages have been overwritten before this reader could get them, since the
+        /// last call. What it has got, and what it has missed, is everything that was published
+        /// since it began, up to where it is.
+        [[nodiscard]] std::uint64_t missed() noexcept { return std::exchange(missed_, 0); }
+
+      private:
+        friend shm_broadcast;
+
+        subscription(const shm_broadcast& in, std::uint64_t position) noexcept
+            : in_(&in), slots_(in.slot_at(0)), mask_(in.mask()), position_(position) {}
+
+        static detail::deadline for_ever() noexcept { return detail::deadline::never(); }
+
+        template <class Duration>
+        static auto for_long(const Duration& patience) noexcept {
+            return [&patience] { return detail::deadline_in(patience); };
+        }
+
+        [[gnu::always_inline]] detail::outcome take_at_once(void* into) noexcept {
+            const unsigned char* const slot =
+                slots_ + static_cast<std::size_t>(position_ & mask_) * stride;
+            const std::atomic<std::uint64_t>& word = word_of(slot);
+            if (word.load(std::memory_order_acquire) == published(position_)) [[likely]] {
+                detail::copy_overwritten<sizeof(T)>(into, slot + value_offset);
+                std::atomic_thread_fence(std::memory_order_acquire);
+                if (word.load(std::memory_order_relaxed) == published(position_)) [[likely]] {
+                    ++position_;
+                    return detail::outcome::done;
+                }
+            }
+            return take_later(into);
+        }
+
+        // Another message is in the slot: an earlier one, or a later one because this reader is too
+        // slow. Then it skips what has been overwritten; and if it is overtaken again at once, an
+        // eighth of the rest as well, and so on. So it ends at the newest message at the latest.
+        [[gnu::cold, gnu::noinline]] detail::outcome take_later(void* into) noexcept {
+            const std::uint64_t capacity = std::uint64_t{mask_} + 1;
+            for (std::uint64_t skipped = 0; skipped <= 8; ++skipped) {
+                const unsigned char* const slot =
+                    slots_ + static_cast<std::size_t>(position_ & mask_) * stride;
+                const std::atomic<std::uint64_t>& word = word_of(slot);
+                const std::uint64_t found = word.load(std::memory_order_acquire);
+                if (found == published(position_)) {
+                    detail::copy_overwritten<sizeof(T)>(into, slot + value_offset);
+                    std::atomic_thread_fence(std::memory_order_acquire);
+                    if (word.load(std::memory_order_relaxed) == found) {
+                        ++position_;
+                        return detail::outcome::done;
+                    }
+                } else if (found < published(position_)) {
+                    if (!in_->is_closed()) {
+                        return detail::outcome::blocked;
+                    }
+                    // Nothing is published after the end.
+                    if (word.load(std::memory_order_acquire) < published(position_)) {
+                        return detail::outcome::closed;
+                    }
+                    continue;
+                }
+                const std::uint64_t end = in_->end_.load(std::memory_order_acquire);
+                const std::uint64_t kept = capacity - capacity * skipped / 8;
+                std::uint64_t later = position_ + 1;
+                if (end > kept && end - kept > later) {
+                    later = end - kept;
+                }
+                missed_ += later - position_;
+                position_ = later;
+            }
+            return detail::outcome::blocked; // a very slow reader, or damaged bytes
+        }
+
+        template <class When>
+        detail::outcome take(void* into, const When& when) noexcept {
+            const detail::outcome result = take_at_once(into);
+            return result == detail::outcome::blocked ? wait(into, when()) : result;
+        }
+
+        template <class TimePoint>
+        detail::outcome take_until(void* into, const TimePoint& moment) {
+            detail::outcome result = take_at_once(into);
+            if (result == detail::outcome::blocked) {
+                detail::until_moment(moment, [&](detail::deadline until) {
+                    result = wait(into, until);
+                    return result != detail::outcome::blocked;
+                });
+            }
+            return result;
+        }
+
+        [[gnu::cold, gnu::noinline]] detail::outcome wait(void* into,
+                                                          detail::deadline until) noexcept {
+            auto attempt = [&] { return take_at_once(into); };
+            return detail::await_as_reader<Waiting>(in_->arrivals_, attempt, until).what;
+        }
+
+        // What get(address) copies to the address, if it returns that it did.
+        template <class Get>
+        [[gnu::always_inline]] static std::optional<T> received(const Get& get) {
+            if constexpr (sizeof(T) > 64 && std::is_trivially_default_constructible_v<T>) {
+                return received_in_place(get);
+            } else {
+                detail::copied_bytes<T> into;
+                if (get(static_cast<void*>(into.bytes)) != detail::outcome::done) {
+                    return std::nullopt;
+                }
+                return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
+            }
+        }
+
+        // Large messages are not copied twice.
+        template <class Get>
+        static std::optional<T> received_in_place(const Get& get) {
+            std::optional<T> result(std::in_place);
+            if (get(static_cast<void*>(std::addressof(*result))) != detail::outcome::done) {
+                result.reset();
+            }
+            return result;
+        }
+
+        template <class Code, class Get>
+        static std::optional<T> received(Code not_now, std::error_code& ec, const Get& get) {
+            return received([&](void* into) {
+                const detail::outcome result = get(into);
+                ec = result == detail::outcome::done     ? std::error_code()
+                     : result == detail::outcome::closed ? make_error_code(errc::closed)
+                                                         : make_error_code(not_now);
+                return result;
+            });
+        }
+
+        const shm_broadcast* in_;
+        const unsigned char* slots_;
+        std::uint32_t mask_;
+        std::uint64_t position_;
+        std::uint64_t missed_ = 0;
+    };
+
+    /// A reader that gets all messages from the next one on, or from the oldest that is still
+    /// there.
+    [[nodiscard]] subscription
+    subscribe(from where = from::now) const noexcept COHOLD_LIFETIMEBOUND {
+        const std::uint64_t end = published();
+        const std::uint64_t kept = capacity_;
+        return subscription(*this, where == from::now ? end : end > kept ? end - kept : 0);
+    }
+
+    /// How many messages have been published so far.
+    [[nodiscard]] std::uint64_t published() const noexcept {
+        const std::uint64_t end = end_.load(std::memory_order_acquire);
+        // A killed writer may have published one more.
+        return word_of(slot_at(end)).load(std::memory_order_acquire) == published(end) ? end + 1
+                                                                                       : end;
+    }
+
+    [[nodiscard]] bool is_closed() const noexcept {
+        return closed_.load(std::memory_order_acquire) != 0;
+    }
+
+    /// The argument of the constructor, rounded up to a power of two.
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+
+    [[nodiscard]] shm_allocator<T> get_allocator() const noexcept { return allocator_; }
+
+  private:
+    // A slot is a word and a message. The word is twice the number of the message, plus 1 while it
+    // is written and 2 afterwards; 0 at first.
+    static constexpr std::size_t value_offset = alignof(T) > 8 ? alignof(T) : 8;
+    static constexpr std::size_t line = alignof(T) > 64 ? alignof(T) : 64;
+    static constexpr std::size_t least_stride = (value_offset + sizeof(T) + 7) / 8 * 8;
+    // No small slot is on two cache lines.
+    static constexpr std::size_t stride =
+        least_stride <= 64 ? std::bit_ceil(least_stride) : (least_stride + line - 1) / line * line;
+
+    struct alignas(line) chunk {
+        unsigned char bytes[line];
+    };
+
+    using chunk_allocator = shm_allocator<chunk>;
+
+    static constexpr std::size_t chunks_of(std::uint32_t capacity) noexcept {
+        return (capacity * stride + line - 1) / line;
+    }
+
+    static constexpr void check() noexcept {
+        detail::check_overwritten<T>();
+        static_assert(detail::assert_shareable<T>());
+        static_assert(
+            offsetof(shm_broadcast, writers_) == 0 && offsetof(shm_broadcast, end_) == 24 &&
+            offsetof(shm_broadcast, slots_) == 64 && offsetof(shm_broadcast, allocator_) == 72 &&
+            offsetof(shm_broadcast, capacity_) == 80 && offsetof(shm_broadcast, closed_) == 84 &&
+            offsetof(shm_broadcast, arrivals_) == 88);
+        static_assert(sizeof(shm_broadcast) == 128 && alignof(shm_broadcast) == 64);
+    }
+
+    static constexpr std::uint64_t published(std::uint64_t position) noexcept {
+        return position * 2 + 2;
+    }
+
+    [[nodiscard]] static const std::atomic<std::uint64_t>&
+    word_of(const unsigned char* slot) noexcept {
+        return *reinterpret_cast<const std::atomic<std::uint64_t>*>(slot);
+    }
+
+    [[nodiscard]] static std::atomic<std::uint64_t>& word_of(unsigned char* slot) noexcept {
+        return *reinterpret_cast<std::atomic<std::uint64_t>*>(slot);
+    }
+
+    [[nodiscard]] std::uint32_t mask() const noexcept { return capacity_ - 1; }
+
+    [[nodiscard]] unsigned char* slot_at(std::uint64_t position) const noexcept {
+        return reinterpret_cast<unsigned char*>(slots_.unchecked()) +
+               static_cast<std::size_t>(position & mask()) * stride;
+    }
+
+    // The functions below are called by the holder of the writers' lock.
+
+    // The message before this one may have been published by a writer that was killed then.
+    [[nodiscard]] std::uint64_t next_position() const noexcept {
+        const std::uint64_t end = end_.load(std::memory_order_relaxed);
+        return word_of(slot_at(end)).load(std::memory_order_relaxed) == published(end) ? end + 1
+                                                                                       : end;
+    }
+
+    [[nodiscard]] unsigned char* begin(std::uint64_t position) noexcept {
+        unsigned char* const slot = slot_at(position);
+        word_of(slot).store(published(position) - 1, std::memory_order_relaxed);
+        // A reader that sees any byte of the message must see after that that it is being written.
+        std::atomic_thread_fence(std::memory_order_release);
+        return slot;
+    }
+
+    // Publishes, and unlocks.
+    void finish(std::uint64_t position) noexcept {
+        word_of(slot_at(position)).store(published(position), std::memory_order_release);
+        end_.store(position + 1, std::memory_order_release);
+        writers_.unlock();
+        wake();
+    }
+
+    bool put(const T& value) noexcept {
+        if (closed_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+            writers_.unlock();
+            return false;
+        }
+        const std::uint64_t position = next_position();
+        unsigned char* const slot = begin(position);
+        detail::overwrite<sizeof(T)>(slot + value_offset, std::addressof(value));
+        finish(position);
+        return true;
+    }
+
+    [[nodiscard]] claimed begin_claim() noexcept {
+        if (closed_.load(std::memory_order_relaxed) != 0) {
+            writers_.unlock();
+            return {};
+        }
+        const std::uint64_t position = next_position();
+        static_cast<void>(begin(position));
+        return claimed(*this, position);
+    }
+
+    void shut() noexcept {
+        closed_.store(1, std::memory_order_release);
+        writers_.unlock();
+        wake();
+    }
+
+    void wake() noexcept {
+        if (arrivals_.awaited()) [[unlikely]] {
+            arrivals_.wake_all();
+        }
+    }
+
+    template <class Code>
+    static bool is_locked(bool locked, Code not_now, std::error_code& ec) noexcept {
+        if (!locked && !ec) {
+            ec = make_error_code(not_now);
+        }
+        return locked;
+    }
+
+    static bool is_open(bool open, std::error_code& ec) noexcept {
+        if (!open) {
+            ec = make_error_code(errc::closed);
+        }
+        return open;
+    }
+
+    static claimed told(claimed what, std::error_code& ec) noexcept {
+        static_cast<void>(is_open(static_cast<bool>(what), ec));
+        return what;
+    }
+
+    shm_mutex writers_;
+    std::atomic<std::uint64_t> end_{0}; // how many are published, or one fewer
+    alignas(64) offset_ptr<chunk> slots_;
+    shm_allocator<T> allocator_;
+    std::uint32_t capacity_ = 0; // 0: its memory is freed
+    std::atomic<std::uint32_t> closed_{0};
+    mutable detail::wait_word arrivals_; // a waiter that can write says here that it sleeps
+};
+
+template <class T, class Waiting>
+inline constexpr bool enable_shareable<shm_broadcast<T, Waiting>> = true;
+
+/// Described as "shm_broadcast<i32>": each process chooses how it waits.
+template <class T, class Waiting>
+struct type_description<shm_broadcast<T, Waiting>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_broadcast<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_deque: a double-ended queue in shared memory, with the interface of std::deque.
+#ifndef COHOLD_CONTAINER_SHM_DEQUE_HPP
+#define COHOLD_CONTAINER_SHM_DEQUE_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// The words of a deque, its blocks, and every operation that changes them.
+#ifndef COHOLD_CONTAINER_DETAIL_DEQUE_STORAGE_HPP
+#define COHOLD_CONTAINER_DETAIL_DEQUE_STORAGE_HPP
+
+#include <bit>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// An operation of a container that happens completely or not at all: a section in which it saves
+// what it changes, and which is undone unless the operation is done.
+#ifndef COHOLD_CONTAINER_DETAIL_CONTAINER_OPERATION_HPP
+#define COHOLD_CONTAINER_DETAIL_CONTAINER_OPERATION_HPP
+
+#include <cstddef>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// An operation of several steps, each of which may fail when others are done. A container on a
+// stack is restored then, too; the other operations save everything before they change anything.
+struct several_steps_t {};
+
+inline constexpr several_steps_t several_steps{};
+
+template <class Allocator>
+class container_operation {
+  public:
+    container_operation(const Allocator& allocator, several_steps_t /*steps*/,
+                        without_journal otherwise = without_journal::fails)
+        : section_(allocator, otherwise, true), reports_(otherwise == without_journal::reports),
+          possible_(section_.is_there() || !has_segment(allocator)) {}
+
+    explicit container_operation(const Allocator& allocator,
+                                 without_journal otherwise = without_journal::fails)
+        : section_(allocator, otherwise), reports_(otherwise == without_journal::reports),
+          possible_(section_.is_there() || !has_segment(allocator)) {}
+
+    container_operation(const container_operation&) = delete;
+    container_operation& operator=(const container_operation&) = delete;
+
+    ~container_operation() {
+        if (!done_) {
+            section_.roll_back();
+        }
+    }
+
+    void done() noexcept { done_ = true; }
+
+    [[nodiscard]] undo_scope<Allocator>& section() noexcept { return section_; }
+
+    // Does it return, rather than throw, when memory runs out?
+    [[nodiscard]] bool reports() const noexcept { return reports_; }
+
+    // False, for an operation that reports failure: there is no section, but there should be one.
+    [[nodiscard]] bool is_possible() const noexcept { return possible_; }
+
+    // Saves an element before it changes. False, for an operation that reports failure, if that is
+    // not possible.
+    [[nodiscard]] bool saves(const void* at, std::size_t bytes) {
+        if (reports_) {
+            return possible_ && section_.try_elements(at, bytes);
+        }
+        section_.elements(at, bytes);
+        return true;
+    }
+
+    // The same for words of a container, such as links.
+    [[nodiscard]] bool saves_words(const void* at, std::size_t bytes) {
+        if (reports_) {
+            return possible_ && section_.try_elements(at, bytes);
+        }
+        section_.words(at, at, bytes);
+        return true;
+    }
+
+    // Memory for `count` elements. Without any, an exception or, if the operation reports failure,
+    // null.
+    template <class Rebound>
+    [[nodiscard]] auto allocate(Rebound& allocator, std::size_t count, const char* container) const
+        -> typename std::allocator_traits<Rebound>::pointer {
+        using traits = std::allocator_traits<Rebound>;
+        if (!reports_) {
+            return traits::allocate(allocator, static_cast<typename traits::size_type>(count));
+        }
+        if (!possible_) {
+            return nullptr;
+        }
+        return allocate_or_report(allocator, count, container);
+    }
+
+  private:
+    undo_scope<Allocator> section_;
+    bool done_ = false;
+    bool reports_;
+    bool possible_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// How many elements a block has: as many as 1 KiB has room for, but at least 4. A part of the
+// layout.
+template <class T>
+inline constexpr std::size_t deque_block = sizeof(T) >= 256 ? 4 : std::bit_floor(1024 / sizeof(T));
+
+// An element has a position, which it keeps as long as nothing is inserted or erased in front of it
+// or behind it: those at the back have the next ones, those at the front the previous ones, and
+// after the largest number comes 0. A block is found in the slot (position / block) % slots of a
+// map. So the size changes by one store at either end, and no element ever moves.
+template <class T, class Allocator>
+struct deque_words {
+    using pointer = typename std::allocator_traits<Allocator>::pointer;
+    using map_traits = typename std::allocator_traits<Allocator>::template rebind_traits<pointer>;
+    using map_pointer = typename map_traits::pointer;
+
+    static constexpr std::uint64_t block = deque_block<T>;
+
+    [[nodiscard]] static constexpr std::uint64_t begin_of_block(std::uint64_t position) noexcept {
+        return position & ~(block - 1);
+    }
+
+    // There must be slots.
+    [[nodiscard]] pointer& slot(std::uint64_t position) const noexcept {
+        return raw_address(map)[static_cast<std::size_t>((position / block) & (slots - 1))];
+    }
+
+    // There must be a block.
+    [[nodiscard]] T* at(std::uint64_t position) const noexcept {
+        return raw_address(slot(position)) + static_cast<std::size_t>(position & (block - 1));
+    }
+
+    [[nodiscard]] bool has_block(std::uint64_t position) const noexcept {
+        return slots != 0 && slot(position) != nullptr;
+    }
+
+    alignas(8) map_pointer map = nullptr;
+    std::uint64_t slots = 0; // a power of two, or 0
+    std::uint64_t first = 0; // position of the first element
+    std::uint64_t last = 0;  // position behind the last one
+};
+
+/// Belongs to one process and one mapping, as a pointer does.
+template <class Words, class T, bool Const>
+class deque_iterator {
+  public:
+    using iterator_category = std::random_access_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using reference = std::conditional_t<Const, const T&, T&>;
+    using pointer = std::conditional_t<Const, const T*, T*>;
+
+    deque_iterator() noexcept = default;
+
+    template <bool Other>
+        requires(Const && !Other)
+    deque_iterator(const deque_iterator<Words, T, Other>& other) noexcept // NOLINT: converts
+        : at_(other.address()), of_(other.words()), position_(other.position()) {}
+
+    // For the containers.
+    deque_iterator(const Words& of, std::uint64_t position) noexcept : of_(&of) { move(position); }
+
+    [[nodiscard]] T* address() const noexcept { return at_; }
+
+    [[nodiscard]] const Words* words() const noexcept { return of_; }
+
+    [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+
+    [[nodiscard]] reference operator*() const noexcept { return *at_; }
+
+    [[nodiscard]] pointer operator->() const noexcept { return at_; }
+
+    [[nodiscard]] reference operator[](difference_type index) const noexcept {
+        return *of_->at(position_ + static_cast<std::uint64_t>(index));
+    }
+
+    deque_iterator& operator++() noexcept {
+        if ((++position_ & (Words::block - 1)) != 0) [[likely]] {
+            ++at_;
+        } else {
+            move(position_);
+        }
+        return *this;
+    }
+
+    deque_iterator operator++(int) noexcept {
+        deque_iterator before = *this;
+        ++*this;
+        return before;
+    }
+
+    deque_iterator& operator--() noexcept {
+        if ((position_-- & (Words::block - 1)) != 0) [[likely]] {
+            --at_;
+        } else {
+            move(position_);
+        }
+        return *this;
+    }
+
+    deque_iterator operator--(int) noexcept {
+        deque_iterator before = *this;
+        --*this;
+        return before;
+    }
+
+    deque_iterator& operator+=(difference_type distance) noexcept {
+        move(position_ + static_cast<std::uint64_t>(distance));
+        return *this;
+    }
+
+    deque_iterator& operator-=(difference_type distance) noexcept {
+        move(position_ - static_cast<std::uint64_t>(distance));
+        return *this;
+    }
+
+    [[nodiscard]] friend deque_iterator operator+(deque_iterator at,
+                                                  difference_type distance) noexcept {
+        return at += distance;
+    }
+
+    [[nodiscard]] friend deque_iterator operator+(difference_type distance,
+                                                  deque_iterator at) noexcept {
+        return at += distance;
+    }
+
+    [[nodiscard]] friend deque_iterator operator-(deque_iterator at,
+                                                  difference_type distance) noexcept {
+        return at -= distance;
+    }
+
+    [[nodiscard]] friend difference_type operator-(const deque_iterator& a,
+                                                   const deque_iterator& b) noexcept {
+        return static_cast<difference_type>(a.position_ - b.position_);
+    }
+
+    [[nodiscard]] friend bool operator==(const deque_iterator& a,
+                                         const deque_iterator& b) noexcept {
+        return a.position_ == b.position_;
+    }
+
+    [[nodiscard]] friend std::strong_ordering operator<=>(const deque_iterator& a,
+                                                          const deque_iterator& b) noexcept {
+        return a - b <=> 0;
+    }
+
+  private:
+    // Behind the last element there need be no block.
+    void move(std::uint64_t position) noexcept {
+        position_ = position;
+        at_ = of_->has_block(position) ? of_->at(position) : nullptr;
+    }
+
+    T* at_ = nullptr;
+    const Words* of_ = nullptr;
+    std::uint64_t position_ = 0;
+};
+
+template <class T, class Allocator>
+class deque_storage {
+    using traits = std::allocator_traits<Allocator>;
+
+  protected:
+    using words = deque_words<T, Allocator>;
+    using pointer = typename words::pointer;
+    using iterator = deque_iterator<words, T, false>;
+    using size_type = std::size_t;
+    using operation = container_operation<Allocator>;
+    using record = undo_record<Allocator>;
+
+    static constexpr std::uint64_t block = words::block;
+
+    // Bytes alone: nothing else has to change together with the size.
+    static constexpr bool plain = std::is_trivially_copyable_v<T>;
+
+    static constexpr std::uint64_t fewest_slots = 4;
+
+    deque_storage() noexcept(noexcept(Allocator())) = default;
+
+    explicit deque_storage(const Allocator& allocator) noexcept : alloc_(allocator) {}
+
+    deque_storage(const deque_storage&) = delete;
+    deque_storage& operator=(const deque_storage&) = delete;
+
+    // If the deque is in the segment and no section is open, this is one.
+    ~deque_storage() {
+        if (words_.slots != 0 && is_alone_in_segment(alloc_, this)) {
+            release();
+            keep_stores_of(this);
+            return;
+        }
+        if_section_open(alloc_, without_journal::happens, [this](record& section) {
+            if constexpr (!destroys_nothing<Allocator, T>) {
+                save_elements(section, words_.first, words_.last);
+            }
+            section.ends(this, sizeof *this);
+        });
+        destroy(words_.first, words_.last);
+        free_blocks();
+    }
+
+    [[nodiscard]] size_type size() const noexcept {
+        return static_cast<size_type>(words_.last - words_.first);
+    }
+
+    [[nodiscard]] size_type max_size() const noexcept {
+        const size_type addressable = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
+        const size_type allocatable = traits::max_size(alloc_);
+        return allocatable < addressable ? allocatable : addressable;
+    }
+
+    [[nodiscard]] iterator at(std::uint64_t position) const noexcept {
+        return iterator(words_, position);
+    }
+
+    [[nodiscard]] bool has_allocator_of(const deque_storage& other) const noexcept {
+        if constexpr (traits::is_always_equal::value) {
+            return true;
+        } else {
+            return alloc_ == other.alloc_;
+        }
+    }
+
+    // ---- what changes
+
+    // The positions of the first and the last element, once in a section.
+    void save_ends(record& section) {
+        section.all(this, &words_.first, sizeof words_.first + sizeof words_.last);
+    }
+
+    void save_words(record& section) { section.words(this, &words_, sizeof words_); }
+
+    static constexpr std::uint64_t left_in_block(std::uint64_t position) noexcept {
+        return block - (position & (block - 1));
+    }
+
+    // Calls f(first, count) for the elements in each block.
+    template <class F>
+    void each_part(std::uint64_t from, std::uint64_t to, const F& f) const {
+        while (from != to) {
+            const std::uint64_t left = left_in_block(from);
+            const std::uint64_t count = to - from < left ? to - from : left;
+            f(words_.at(from), static_cast<std::size_t>(count));
+            from += count;
+        }
+    }
+
+    void save_elements(record& section, std::uint64_t from, std::uint64_t to) const {
+        each_part(from, to, [&section](const T* first, std::size_t count) {
+            section.elements(first, count * sizeof(T));
+        });
+    }
+
+    void destroy(std::uint64_t from, std::uint64_t to) noexcept {
+        if constexpr (!destroys_nothing<Allocator, T>) {
+            each_part(from, to, [this](T* first, std::size_t count) {
+                destroy_elements(alloc_, first, first + count);
+            });
+        }
+    }
+
+    // An end moves after new elements are complete, and before old ones are destroyed.
+    static void commit(std::uint64_t& end, std::uint64_t position) noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        end = position;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+
+    // ---- adding at an end
+
+    template <class... Arguments>
+    T* emplace_back(without_journal otherwise, Arguments&&... arguments) {
+        const std::uint64_t position = words_.last;
+        if ((position & (block - 1)) == 0 || position == words_.first) [[unlikely]] {
+            return emplace_in_block(otherwise, true, position,
+                                    std::forward<Arguments>(arguments)...);
+        }
+        return emplace_at(otherwise, words_.last, position, position + 1,
+                          std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+    T* emplace_front(without_journal otherwise, Arguments&&... arguments) {
+        const std::uint64_t position = words_.first - 1;
+        if ((words_.first & (block - 1)) == 0 || words_.last == words_.first) [[unlikely]] {
+            return emplace_in_block(otherwise, false, position,
+                                    std::forward<Arguments>(arguments)...);
+        }
+        return emplace_at(otherwise, words_.first, position, position,
+                          std::forward<Arguments>(arguments)...);
+    }
+
+    // ---- removing at an end
+
+    void pop_back() noexcept { drop_back(words_.last - 1); }
+
+    void pop_front() noexcept { drop_front(words_.first + 1); }
+
+    // Removes the elements from the position on.
+    void drop_back(std::uint64_t position) noexcept {
+        drop(words_.last, position, position, words_.last);
+    }
+
+    void drop_front(std::uint64_t position) noexcept {
+        drop(words_.first, position, words_.first, position);
+    }
+
+    // Removes all.
+    void clear() noexcept { drop_back(words_.first); }
+
+    // ---- in the middle
+
+    template <class... Arguments>
+    std::uint64_t emplace(std::uint64_t position, Arguments&&... arguments) {
+        if (position == words_.last) {
+            emplace_back(without_journal::fails, std::forward<Arguments>(arguments)...);
+            return position;
+        }
+        if (position == words_.first) {
+            emplace_front(without_journal::fails, std::forward<Arguments>(arguments)...);
+            return words_.first;
+        }
+        operation change(alloc_, several_steps);
+        save_ends(change.section());
+        const std::uint64_t first = words_.first;
+        const std::uint64_t last = words_.last;
+        if (position - first < last - position) {
+            save_elements(change.section(), first, position);
+            emplace_front(without_journal::fails, std::forward<Arguments>(arguments)...);
+            using reversed = std::reverse_iterator<iterator>;
+            rotate_last_to_front(alloc_, reversed(at(position)), reversed(at(words_.first)));
+            --position;
+        } else {
+            save_elements(change.section(), position, last);
+            emplace_back(without_journal::fails, std::forward<Arguments>(arguments)...);
+            rotate_last_to_front(alloc_, at(position), at(words_.last));
+        }
+        change.done();
+        return position;
+    }
+
+    // Elements for which each(add) calls add(arguments): `count`, if it is known how many.
+    template <class Count, class Each>
+    std::uint64_t insert(std::uint64_t position, const Count& count, const Each& each) {
+        constexpr bool counted = !std::is_same_v<Count, uncounted>;
+        if constexpr (counted) {
+            check_room(count);
+        }
+        operation change(alloc_, several_steps);
+        save_ends(change.section());
+        const std::uint64_t first = words_.first;
+        const std::uint64_t last = words_.last;
+        if (counted && position - first < last - position) {
+            added_elements undo{*this, first, last};
+            each([this](auto&&... arguments) {
+                this->emplace_front(without_journal::fails,
+                                    std::forward<decltype(arguments)>(arguments)...);
+            });
+            undo.done();
+            // The new ones are there in reverse order, and the others come in front of them.
+            save_elements(change.section(), first, position);
+            reverse_elements(alloc_, at(first), at(position));
+            reverse_elements(alloc_, at(words_.first), at(position));
+            position -= first - words_.first;
+        } else {
+            added_elements undo{*this, first, last};
+            each([this](auto&&... arguments) {
+                this->emplace_back(without_journal::fails,
+                                   std::forward<decltype(arguments)>(arguments)...);
+            });
+            undo.done();
+            if (position != last && words_.last != last) {
+                save_elements(change.section(), position, last);
+                rotate_elements(alloc_, at(position), at(last), at(words_.last));
+            }
+        }
+        change.done();
+        return position;
+    }
+
+    // At the back. Requires no more of T than that it can be constructed.
+    template <class Count, class Each>
+    void append(const Count& count, const Each& each) {
+        if constexpr (!std::is_same_v<Count, uncounted>) {
+            check_room(count);
+        }
+        operation change(alloc_, several_steps);
+        save_ends(change.section());
+        added_elements undo{*this, words_.first, words_.last};
+        each([this](auto&&... arguments) {
+            this->emplace_back(without_journal::fails,
+                               std::forward<decltype(arguments)>(arguments)...);
+        });
+        undo.done();
+        change.done();
+    }
+
+    std::uint64_t erase(std::uint64_t from, std::uint64_t to) {
+        if (to == words_.last) {
+            drop_back(from);
+            return words_.last;
+        }
+        if (from == words_.first) {
+            drop_front(to);
+            return words_.first;
+        }
+        if (from == to) {
+            return from;
+        }
+        operation change(alloc_, several_steps);
+        save_ends(change.section());
+        if (from - words_.first < words_.last - to) {
+            save_elements(change.section(), words_.first, to);
+            move_up(at(words_.first), at(from), at(to));
+            drop_saved(words_.first, words_.first + (to - from), words_.first,
+                       words_.first + (to - from));
+            from = to;
+        } else {
+            save_elements(change.section(), from, words_.last);
+            move_down(at(to), at(words_.last), at(from));
+            drop_saved(words_.last, words_.last - (to - from), words_.last - (to - from),
+                       words_.last);
+        }
+        change.done();
+        return from;
+    }
+
+    // ---- the words
+
+    // *this has no elements, and is under construction, or its words were saved.
+    void take(deque_storage& other) noexcept {
+        operation change(alloc_, without_journal::happens);
+        change.section().begins(this, &words_, sizeof words_);
+        other.save_words(change.section());
+        words_ = other.words_;
+        other.words_ = words();
+        change.done();
+    }
+
+    void exchange(deque_storage& other) {
+        operation change(alloc_);
+        save_words(change.section());
+        other.save_words(change.section());
+        std::swap(words_, other.words_);
+        change.done();
+    }
+
+    void release() noexcept {
+        if (words_.slots != 0) {
+            operation change(alloc_, without_journal::happens);
+            save_words(change.section());
+            clear();
+            free_blocks();
+            words_ = words();
+            change.done();
+        }
+    }
+
+    // Frees the blocks without elements. Has no effect where a full segment has no room to save
+    // their slots.
+    void free_spare_blocks() noexcept {
+        if (size() == 0) {
+            release();
+            return;
+        }
+        operation change(alloc_, without_journal::reports);
+        const std::uint64_t behind = words_.last - 1;
+        for (std::uint64_t at = words::begin_of_block(behind) + block;
+             at != words::begin_of_block(words_.first) + words_.slots * block; at += block) {
+            pointer& spare = words_.slot(at);
+            if (spare != nullptr && change.saves_words(std::addressof(spare), sizeof spare)) {
+                free_block(spare);
+                spare = nullptr;
+            }
+        }
+        change.done();
+    }
+
+  private:
+    // For deques that have no sections: takes elements away again, unless they are to stay.
+    struct added_elements {
+        deque_storage& deque;
+        std::uint64_t first;
+        std::uint64_t last;
+        bool stay = false;
+
+        void done() noexcept { stay = true; }
+
+        ~added_elements() {
+            if constexpr (!is_shm_allocator<Allocator>) {
+                if (!stay) {
+                    deque.drop_front(first);
+                    deque.drop_back(last);
+                }
+            }
+        }
+    };
+
+    void check_room(size_type count) const {
+        if (count > max_size() - size()) [[unlikely]] {
+            raise_length_error("shm_deque", count, max_size());
+        }
+    }
+
+    // In a block that is there. `end` becomes `then`.
+    template <class... Arguments>
+    T* emplace_at(without_journal otherwise, std::uint64_t& end, std::uint64_t position,
+                  std::uint64_t then, Arguments&&... arguments) {
+        T* const place = words_.at(position);
+        if constexpr (plain) {
+            static_cast<void>(otherwise);
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_ends(section); });
+            construct_element(alloc_, place, std::forward<Arguments>(arguments)...);
+            commit(end, then);
+        } else {
+            operation change(alloc_, otherwise);
+            if (!saves_ends(change)) {
+                return nullptr;
+            }
+            construct_element(alloc_, place, std::forward<Arguments>(arguments)...);
+            commit(end, then);
+            change.done();
+        }
+        return place;
+    }
+
+    [[nodiscard]] bool saves_ends(operation& change) {
+        if (change.reports()) {
+            return change.saves_words(&words_.first, sizeof words_.first + sizeof words_.last);
+        }
+        save_ends(change.section());
+        return true;
+    }
+
+    // The same where a block may be missing. If the operation reports, nullptr without memory.
+    template <class... Arguments>
+    [[gnu::noinline]] T* emplace_in_block(without_journal otherwise, bool back,
+                                          std::uint64_t position, Arguments&&... arguments) {
+        operation change(alloc_, several_steps, otherwise);
+        // The arguments may refer to elements: these do not move.
+        if (!makes_room(change, back, position) || !saves_ends(change)) {
+            return nullptr;
+        }
+        T* const place = words_.at(position);
+        construct_element(alloc_, place, std::forward<Arguments>(arguments)...);
+        back ? commit(words_.last, position + 1) : commit(words_.first, position);
+        change.done();
+        return place;
+    }
+
+    // A block for the next element at one end.
+    [[nodiscard]] bool makes_room(operation& change, bool back, std::uint64_t position) {
+        const std::uint64_t begin =
+            words::begin_of_block(back && size() != 0 ? words_.first : position);
+        const std::uint64_t behind = back || size() == 0 ? position + 1 : words_.last;
+        const std::uint64_t used = behind - begin; // from the first element's block on
+        if (used > words_.slots * block && !grows_map(change)) {
+            return false;
+        }
+        pointer& wanted = words_.slot(position);
+        if (wanted != nullptr) {
+            return true;
+        }
+        // A block that is left at the other end, so that a queue comes around with few blocks.
+        if (used <= (words_.slots - 1) * block) {
+            pointer& spare =
+                words_.slot(back ? begin - 1 : words::begin_of_block(behind - 1) + block);
+            if (spare != nullptr) {
+                if (!change.saves_words(std::addressof(wanted), sizeof wanted) ||
+                    !change.saves_words(std::addressof(spare), sizeof spare)) {
+                    return false;
+                }
+                wanted = spare;
+                spare = nullptr;
+                return true;
+            }
+        }
+        if (!change.saves_words(std::addressof(wanted), sizeof wanted)) {
+            return false;
+        }
+        const pointer made = change.allocate(alloc_, static_cast<std::size_t>(block), "shm_deque");
+        if (made == nullptr) {
+            return false;
+        }
+        wanted = made;
+        return true;
+    }
+
+    // Twice as many slots.
+    [[nodiscard]] bool grows_map(operation& change) {
+        using map_traits = typename words::map_traits;
+        typename map_traits::allocator_type memory(alloc_);
+        const std::uint64_t slots = words_.slots == 0 ? fewest_slots : words_.slots * 2;
+        const auto made = change.allocate(memory, static_cast<std::size_t>(slots), "shm_deque");
+        if (made == nullptr) {
+            return false;
+        }
+        if (!change.saves_words(&words_, sizeof words_)) {
+            map_traits::deallocate(memory, made, static_cast<std::size_t>(slots));
+            return false;
+        }
+        pointer* const all = raw_address(made);
+        for (std::size_t i = 0; i < slots; ++i) {
+            ::new (static_cast<void*>(all + i)) pointer(nullptr);
+        }
+        const auto old = words_.map;
+        const std::uint64_t old_slots = words_.slots;
+        for (std::uint64_t i = 0; i < old_slots; ++i) {
+            const std::uint64_t number = words_.first / block + i;
+            all[static_cast<std::size_t>(number & (slots - 1))] =
+                raw_address(old)[static_cast<std::size_t>(number & (old_slots - 1))];
+        }
+        words_.map = made;
+        words_.slots = slots;
+        if (old_slots != 0) {
+            map_traits::deallocate(memory, old, static_cast<std::size_t>(old_slots));
+        }
+        return true;
+    }
+
+    // Removes the elements [from, to), after which `end` is `then`.
+    void drop(std::uint64_t& end, std::uint64_t then, std::uint64_t from,
+              std::uint64_t to) noexcept {
+        if constexpr (destroys_nothing<Allocator, T>) {
+            if_section_open(alloc_, without_journal::happens, [&](record& section) {
+                save_ends(section);
+                save_elements(section, from, to);
+            });
+            commit(end, then);
+        } else if (from != to) {
+            operation change(alloc_, without_journal::happens);
+            save_ends(change.section());
+            save_elements(change.section(), from, to);
+            drop_saved(end, then, from, to);
+            change.done();
+        }
+    }
+
+    void drop_saved(std::uint64_t& end, std::uint64_t then, std::uint64_t from,
+                    std::uint64_t to) noexcept {
+        commit(end, then);
+        destroy(from, to);
+    }
+
+    void free_block(const pointer& memory) noexcept {
+        traits::deallocate(alloc_, memory, static_cast<typename traits::size_type>(block));
+    }
+
+    // And the map. The words still refer to it afterwards.
+    void free_blocks() noexcept {
+        if (words_.slots == 0) {
+            return;
+        }
+        for (std::uint64_t i = 0; i < words_.slots; ++i) {
+            if (const pointer& each = words_.slot(i * block); each != nullptr) {
+                free_block(each);
+            }
+        }
+        using map_traits = typename words::map_traits;
+        typename map_traits::allocator_type memory(alloc_);
+        map_traits::deallocate(memory, words_.map, static_cast<std::size_t>(words_.slots));
+    }
+
+  protected:
+    words words_;
+    [[no_unique_address]] Allocator alloc_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A double-ended queue: the interface, complexities and exception guarantees of std::deque, with
+/// these differences.
+/// - Iterators belong to one process. References stay valid until their element is erased, unless
+/// elements are inserted or erased in the middle; iterators too, as far as there is an element.
+/// - Elements at the ends never move: they may be queues or locks.
+/// - Every operation happens completely or not at all, even if it throws. Inserting and erasing in
+/// the middle saves the elements on the nearer side first, which can be errc::out_of_space.
+/// - Blocks whose elements are gone stay with the deque, for further elements, until
+/// shrink_to_fit().
+/// - Between deques whose allocators are unequal (of two segments), moving moves the elements one
+/// by one, and swap exchanges them so.
+/// - try_emplace_back, try_push_back and their like at the front report by their result that memory
+/// has run out.
+///
+/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
+/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). *Thread and
+/// process safety*: that of std::deque: any number of threads may read it, or one may write to it.
+/// *If the process is killed* in an operation, the deque is as before or as after it.
+template <class T, detail::allocator_like Allocator = shm_allocator<T>>
+class shm_deque : private detail::deque_storage<T, Allocator> {
+    using storage = detail::deque_storage<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+    using typename storage::operation;
+    using typename storage::words;
+
+    using storage::alloc_;
+    using storage::words_;
+
+    static constexpr auto failing = detail::without_journal::fails;
+    static constexpr auto reporting = detail::without_journal::reports;
+
+  public:
+    using value_type = T;
+    using allocator_type = Allocator;
+    using size_type = std::size_t;
+    using difference_type = std::ptrdiff_t;
+    using reference = T&;
+    using const_reference = const T&;
+    using pointer = typename traits::pointer;
+    using const_pointer = typename traits::const_pointer;
+    using iterator = detail::deque_iterator<words, T, false>;
+    using const_iterator = detail::deque_iterator<words, T, true>;
+    using reverse_iterator = std::reverse_iterator<iterator>;
+    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+
+    shm_deque() noexcept(noexcept(Allocator()))
+        requires std::default_initializable<Allocator>
+    {
+        check_element();
+    }
+
+    explicit shm_deque(const Allocator& allocator) noexcept : storage(allocator) {
+        check_element();
+    }
+
+    explicit shm_deque(std::size_t count, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        append(count);
+    }
+
+    shm_deque(std::size_t count, const T& value, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        append(count, value);
+    }
+
+    template <std::input_iterator InputIterator>
+    shm_deque(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        append_from(first, last, detail::count_of(first, last));
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    shm_deque(from_range_t, Range&& range, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        append_range(std::forward<Range>(range));
+    }
+
+    shm_deque(std::initializer_list<T> values, const Allocator& allocator = Allocator())
+        : shm_deque(values.begin(), values.end(), allocator) {}
+
+    shm_deque(const shm_deque& other)
+        : shm_deque(other, traits::select_on_container_copy_construction(other.alloc_)) {}
+
+    shm_deque(const shm_deque& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_deque(other.begin(), other.end(), allocator) {}
+
+    shm_deque(shm_deque&& other) noexcept : shm_deque(other.alloc_) { take_or_move(other); }
+
+    shm_deque(shm_deque&& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_deque(allocator) {
+        take_or_move(other);
+    }
+
+    ~shm_deque() = default;
+
+    /// All or nothing, as every assignment; needs memory for both.
+    shm_deque& operator=(const shm_deque& other) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_copy_assignment::value) {
+                this->release();
+                alloc_ = other.alloc_;
+            }
+            assign(other.begin(), other.end());
+        }
+        return *this;
+    }
+
+    shm_deque&
+    operator=(shm_deque&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
+                                          traits::is_always_equal::value) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_move_assignment::value) {
+                this->release();
+                alloc_ = other.alloc_;
+            }
+            operation change(alloc_, detail::several_steps);
+            this->save_words(change.section());
+            this->release();
+            take_or_move(other);
+            change.done();
+        }
+        return *this;
+    }
+
+    shm_deque& operator=(std::initializer_list<T> values) {
+        assign(values.begin(), values.end());
+        return *this;
+    }
+
+    void assign(size_type count, const T& value) {
+        replace([&] { append(count, value); });
+    }
+
+    template <std::input_iterator InputIterator>
+    void assign(InputIterator first, InputIterator last) {
+        replace([&] { append_from(first, last, detail::count_of(first, last)); });
+    }
+
+    void assign(std::initializer_list<T> values) { *this = values; }
+
+    template <detail::container_compatible_range<T> Range>
+    void assign_range(Range&& range) {
+        replace([&] { append_range(std::forward<Range>(range)); });
+    }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
+
+    // ---- elements
+
+    [[nodiscard]] reference operator[](size_type index) noexcept {
+        return *words_.at(words_.first + index);
+    }
+
+    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
+        return *words_.at(words_.first + index);
+    }
+
+    /// *Errors*: std::out_of_range.
+    [[nodiscard]] reference at(size_type index) { return (*this)[checked(index)]; }
+
+    [[nodiscard]] const_reference at(size_type index) const { return (*this)[checked(index)]; }
+
+    [[nodiscard]] reference front() noexcept { return *words_.at(words_.first); }
+
+    [[nodiscard]] const_reference front() const noexcept { return *words_.at(words_.first); }
+
+    [[nodiscard]] reference back() noexcept { return *words_.at(words_.last - 1); }
+
+    [[nodiscard]] const_reference back() const noexcept { return *words_.at(words_.last - 1); }
+
+    [[nodiscard]] iterator begin() noexcept { return iterator(words_, words_.first); }
+
+    [[nodiscard]] const_iterator begin() const noexcept {
+        return const_iterator(words_, words_.first);
+    }
+
+    [[nodiscard]] iterator end() noexcept { return iterator(words_, words_.last); }
+
+    [[nodiscard]] const_iterator end() const noexcept {
+        return const_iterator(words_, words_.last);
+    }
+
+    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
+
+    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
+
+    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
+
+    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
+        return const_reverse_iterator(end());
+    }
+
+    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
+
+    [[nodiscard]] const_reverse_iterator rend() const noexcept {
+        return const_reverse_iterator(begin());
+    }
+
+    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+
+    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
+
+    [[nodiscard]] bool empty() const noexcept { return words_.first == words_.last; }
+
+    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
+
+    [[nodiscard]] size_type max_size() const noexcept { return storage::max_size(); }
+
+    /// Frees the blocks that have no elements. A request: no effect where a full segment has no
+    /// room to note them.
+    void shrink_to_fit() noexcept { this->free_spare_blocks(); }
+
+    // ---- at the ends
+
+    template <class... Arguments>
+    reference emplace_back(Arguments&&... arguments) {
+        return *storage::emplace_back(failing, std::forward<Arguments>(arguments)...);
+    }
+
+    void push_back(const T& value) { storage::emplace_back(failing, value); }
+
+    void push_back(T&& value) { storage::emplace_back(failing, std::move(value)); }
+
+    template <class... Arguments>
+    reference emplace_front(Arguments&&... arguments) {
+        return *storage::emplace_front(failing, std::forward<Arguments>(arguments)...);
+    }
+
+    void push_front(const T& value) { storage::emplace_front(failing, value); }
+
+    void push_front(T&& value) { storage::emplace_front(failing, std::move(value)); }
+
+    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
+    /// Exceptions of the element's constructor pass through.
+    template <class... Arguments>
+    [[nodiscard]] T* try_emplace_back(Arguments&&... arguments) {
+        return storage::emplace_back(reporting, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+    [[nodiscard]] T* try_emplace_front(Arguments&&... arguments) {
+        return storage::emplace_front(reporting, std::forward<Arguments>(arguments)...);
+    }
+
+    /// The same, with the reason in `ec`.
+    template <class... Arguments>
+    T* try_emplace_back(std::error_code& ec, Arguments&&... arguments) {
+        return told(try_emplace_back(std::forward<Arguments>(arguments)...), ec);
+    }
+
+    template <class... Arguments>
+    T* try_emplace_front(std::error_code& ec, Arguments&&... arguments) {
+        return told(try_emplace_front(std::forward<Arguments>(arguments)...), ec);
+    }
+
+    /// Like push_back, but returns false when memory runs out; last_failure() says where.
+    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
+
+    [[nodiscard]] bool try_push_back(T&& value) {
+        return try_emplace_back(std::move(value)) != nullptr;
+    }
+
+    [[nodiscard]] bool try_push_front(const T& value) {
+        return try_emplace_front(value) != nullptr;
+    }
+
+    [[nodiscard]] bool try_push_front(T&& value) {
+        return try_emplace_front(std::move(value)) != nullptr;
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_push_back(const T& value, std::error_code& ec) {
+        return try_emplace_back(ec, value) != nullptr;
+    }
+
+    bool try_push_back(T&& value, std::error_code& ec) {
+        return try_emplace_back(ec, std::move(value)) != nullptr;
+    }
+
+    bool try_push_front(const T& value, std::error_code& ec) {
+        return try_emplace_front(ec, value) != nullptr;
+    }
+
+    bool try_push_front(T&& value, std::error_code& ec) {
+        return try_emplace_front(ec, std::move(value)) != nullptr;
+    }
+
+    void pop_back() noexcept { storage::pop_back(); }
+
+    void pop_front() noexcept { storage::pop_front(); }
+
+    template <detail::container_compatible_range<T> Range>
+    void append_range(Range&& range) {
+        const auto count = detail::count_of(range);
+        append_from(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    void prepend_range(Range&& range) {
+        insert_range(begin(), std::forward<Range>(range));
+    }
+
+    void resize(size_type count) {
+        count <= size() ? this->drop_back(words_.first + count) : append(count - size());
+    }
+
+    void resize(size_type count, const T& value) {
+        count <= size() ? this->drop_back(words_.first + count) : append(count - size(), value);
+    }
+
+    /// Keeps the blocks.
+    void clear() noexcept { storage::clear(); }
+
+    // ---- in the middle
+
+    template <class... Arguments>
+    iterator emplace(const_iterator position, Arguments&&... arguments) {
+        return at_position(
+            storage::emplace(position.position(), std::forward<Arguments>(arguments)...));
+    }
+
+    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
+
+    iterator insert(const_iterator position, T&& value) {
+        return emplace(position, std::move(value));
+    }
+
+    iterator insert(const_iterator position, size_type count, const T& value) {
+        return at_position(storage::insert(position.position(), count, [&](const auto& add) {
+            for (size_type left = count; left != 0; --left) {
+                add(value);
+            }
+        }));
+    }
+
+    template <std::input_iterator InputIterator>
+    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
+        return insert_from(position, first, last, detail::count_of(first, last));
+    }
+
+    iterator insert(const_iterator position, std::initializer_list<T> values) {
+        return insert(position, values.begin(), values.end());
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    iterator insert_range(const_iterator position, Range&& range) {
+        const auto count = detail::count_of(range);
+        return insert_from(position, std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    iterator erase(const_iterator position) { return erase(position, position + 1); }
+
+    iterator erase(const_iterator first, const_iterator last) {
+        return at_position(storage::erase(first.position(), last.position()));
+    }
+
+    /// Between segments, exchanges the elements one by one.
+    void swap(shm_deque& other) {
+        if (this == std::addressof(other)) {
+            return;
+        }
+        if constexpr (traits::propagate_on_container_swap::value) {
+            std::swap(alloc_, other.alloc_);
+            this->exchange(other);
+        } else if (this->has_allocator_of(other)) {
+            this->exchange(other);
+        } else {
+            operation change(alloc_, detail::several_steps);
+            operation other_change(other.alloc_, detail::several_steps);
+            shm_deque mine(alloc_);
+            shm_deque theirs(other.alloc_);
+            mine.take_or_move(other);
+            theirs.take_or_move(*this);
+            this->exchange(mine);
+            other.exchange(theirs);
+            change.done();
+            other_change.done();
+        }
+    }
+
+  private:
+    template <class U, class A, class Predicate>
+    friend std::size_t erase_if(shm_deque<U, A>& deque, Predicate predicate);
+
+    // Called in the constructors: the deque may be named with an incomplete T.
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
+                      "shm_deque<T>: T must be an object type without const and volatile");
+        static_assert(std::same_as<typename traits::value_type, T>,
+                      "shm_deque<T, Allocator>: the allocator's value_type must be T");
+        if constexpr (detail::is_shm_allocator<Allocator>) {
+            static_assert(detail::assert_shareable<T>());
+            static_assert(sizeof(storage) == 40 && alignof(storage) == 8);
+        }
+    }
+
+    [[nodiscard]] size_type checked(size_type index) const {
+        if (index >= size()) [[unlikely]] {
+            detail::raise_out_of_range("shm_deque::at", index, size());
+        }
+        return index;
+    }
+
+    [[nodiscard]] iterator at_position(std::uint64_t position) noexcept {
+        return iterator(words_, position);
+    }
+
+    // *this has no elements.
+    void take_or_move(shm_deque& other) {
+        if (this->has_allocator_of(other)) {
+            this->take(other);
+        } else if constexpr (std::is_move_constructible_v<T>) {
+            operation change(alloc_, detail::several_steps);
+            for (T& each : other) {
+                emplace_back(std::move(each));
+            }
+            other.clear();
+            change.done();
+        } else {
+            detail::raise(errc::unsupported,
+                          "shm_deque: these elements cannot move to another segment");
+        }
+    }
+
+    // Adds elements, some of which may refer to the old ones, and then erases the old ones.
+    template <class Add>
+    void replace(const Add& add) {
+        const std::uint64_t last = words_.last;
+        operation change(alloc_, detail::several_steps);
+        add();
+        this->drop_front(last);
+        change.done();
+    }
+
+    // Value-initialized elements, or copies of the value.
+    template <class... Value>
+    void append(size_type count, const Value&... value) {
+        storage::append(count, [&](const auto& add) {
+            for (size_type left = count; left != 0; --left) {
+                add(value...);
+            }
+        });
+    }
+
+    template <class Iterator, class Sentinel>
+    [[nodiscard]] static auto all_of(Iterator& first, Sentinel& last) noexcept {
+        return [&first, &last](const auto& add) {
+            for (; first != last; static_cast<void>(++first)) {
+                add(*first);
+            }
+        };
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void append_from(Iterator first, Sentinel last, Count count) {
+        storage::append(count, all_of(first, last));
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    iterator insert_from(const_iterator position, Iterator first, Sentinel last, Count count) {
+        return at_position(storage::insert(position.position(), count, all_of(first, last)));
+    }
+
+    [[nodiscard]] static T* told(T* made, std::error_code& ec) noexcept {
+        detail::has_succeeded(made != nullptr, ec);
+        return made;
+    }
+};
+
+// Whatever T is: T is checked when a deque is constructed.
+template <class T>
+inline constexpr bool enable_shareable<shm_deque<T, shm_allocator<T>>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_deque<T, shm_allocator<T>>> = true;
+
+} // namespace detail
+
+template <class T>
+struct type_description<shm_deque<T, shm_allocator<T>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_deque<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <std::input_iterator InputIterator,
+          detail::allocator_like Allocator = shm_allocator<std::iter_value_t<InputIterator>>>
+shm_deque(InputIterator, InputIterator, Allocator = Allocator())
+    -> shm_deque<std::iter_value_t<InputIterator>, Allocator>;
+
+template <std::ranges::input_range Range,
+          detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
+shm_deque(from_range_t, Range&&, Allocator = Allocator())
+    -> shm_deque<std::ranges::range_value_t<Range>, Allocator>;
+
+template <class T, class Allocator>
+[[nodiscard]] bool operator==(const shm_deque<T, Allocator>& a, const shm_deque<T, Allocator>& b) {
+    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
+}
+
+/// Lexicographical, by <=> of the elements or, if they have none, by <.
+template <class T, class Allocator>
+[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_deque<T, Allocator>& a,
+                                                            const shm_deque<T, Allocator>& b) {
+    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
+}
+
+template <class T, class Allocator>
+void swap(shm_deque<T, Allocator>& a, shm_deque<T, Allocator>& b) {
+    a.swap(b);
+}
+
+/// Erases the elements for which the predicate holds; returns how many there were. All or nothing.
+template <class T, class Allocator, class Predicate>
+std::size_t erase_if(shm_deque<T, Allocator>& deque, Predicate predicate) {
+    auto kept = deque.begin();
+    const auto last = deque.end();
+    while (kept != last && !static_cast<bool>(predicate(*kept))) {
+        ++kept;
+    }
+    if (kept == last) {
+        return 0;
+    }
+    detail::container_operation<Allocator> change(deque.get_allocator(), detail::several_steps);
+    deque.save_elements(change.section(), kept.position(), last.position());
+    for (auto each = kept + 1; each != last; ++each) {
+        if (!static_cast<bool>(predicate(*each))) {
+            *kept = std::move(*each);
+            ++kept;
+        }
+    }
+    const auto erased = static_cast<std::size_t>(last - kept);
+    deque.erase(kept, last);
+    change.done();
+    return erased;
+}
+
+/// Erases the elements equal to the value, which must not be one of them; returns how many there
+/// were.
+template <class T, class Allocator, class U = T>
+std::size_t erase(shm_deque<T, Allocator>& deque, const U& value) {
+    return erase_if(deque, [&value](const T& element) { return element == value; });
+}
 
 COHOLD_NAMESPACE_END
 
@@ -20154,14 +25532,16 @@ struct hash_way {
     hash_block* block = nullptr;
 };
 
+class hash_table;
+
 // The tables whose locks this thread holds while it calls the user's functions.
 struct hash_visit {
-    const void* table;
+    const hash_table& table;
     const hash_visit* outer;
 
     static inline thread_local constinit const hash_visit* innermost = nullptr;
 
-    explicit hash_visit(const void* visited) noexcept : table(visited), outer(innermost) {
+    explicit hash_visit(const hash_table& visited) noexcept : table(visited), outer(innermost) {
         innermost = this;
     }
 
@@ -20170,13 +25550,8 @@ struct hash_visit {
 
     ~hash_visit() { innermost = outer; }
 
-    [[nodiscard]] static bool is_visiting(const void* asked) noexcept {
-        const hash_visit* each = innermost;
-        while (each != nullptr && each->table != asked) {
-            each = each->outer;
-        }
-        return each != nullptr;
-    }
+    // Also through another mapping of the segment.
+    [[nodiscard]] static bool is_visiting(const hash_table& asked) noexcept;
 };
 
 class hash_table {
@@ -20409,6 +25784,19 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+[[gnu::noinline]] COHOLD_INLINE bool hash_visit::is_visiting(const hash_table& asked) noexcept {
+    const auto place = [](const hash_table& table) noexcept {
+        return reinterpret_cast<std::uintptr_t>(&table) -
+               reinterpret_cast<std::uintptr_t>(table.header());
+    };
+    const hash_visit* each = innermost;
+    while (each != nullptr && (place(each->table) != place(asked) ||
+                               !is_same_segment(*each->table.header(), *asked.header()))) {
+        each = each->outer;
+    }
+    return each != nullptr;
+}
+
 // ---- growth, by one thread
 
 struct hash_growth {
@@ -20453,7 +25841,7 @@ struct hash_growth {
     // The same for the lock of a block, for which this thread must not wait if another thread may
     // be waiting for it.
     void lock_block(hash_block& block, std::error_code& ec) const noexcept {
-        const bool visiting = hash_visit::is_visiting(&table);
+        const bool visiting = hash_visit::is_visiting(table);
         if (same_owner(block.lock.holder(), mine.word()) || (visiting && config::heap_checks) ||
             (!block.lock.try_lock(mine.word()) && visiting)) {
             fail_errno(ec, EDEADLK,
@@ -21096,6 +26484,27 @@ class hash_container {
         return none;
     }
 
+    /// What a directory of the greatest depth has room for.
+    [[nodiscard]] size_type max_size() const noexcept {
+        constexpr std::uint64_t blocks = std::uint64_t{1} << most_depth;
+        constexpr std::uint64_t addressable = static_cast<std::size_t>(PTRDIFF_MAX) / slot_bytes;
+        return static_cast<size_type>(addressable / block_slots < blocks ? addressable
+                                                                         : blocks * block_slots);
+    }
+
+    /// Elements for each place of the table, between 0 and 1. *Complexity*: that of size().
+    [[nodiscard]] float load_factor() const noexcept {
+        size_type used = 0;
+        size_type places = 0;
+        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
+            const auto [found, next] = count_in(way, hash);
+            used += found;
+            places += block_slots;
+            return next;
+        });
+        return places == 0 ? 0.0F : static_cast<float>(used) / static_cast<float>(places);
+    }
+
     [[nodiscard]] hasher hash_function() const noexcept { return {}; }
 
     [[nodiscard]] key_equal key_eq() const noexcept { return {}; }
@@ -21150,7 +26559,7 @@ class hash_container {
         requires(!is_plain)
     {
         return with_element(key, nullptr, [&](const hash_place& place, transaction&) {
-            const hash_visit visiting(this);
+            const hash_visit visiting(table_);
             std::forward<F>(f)(std::as_const(element(place)));
         });
     }
@@ -21273,7 +26682,7 @@ class hash_container {
     void clear() {
         lock_each([&](hash_block& block, transaction& mine) {
             if constexpr (!is_plain) {
-                const hash_visit visiting(this);
+                const hash_visit visiting(table_);
                 static_cast<void>(
                     visit_groups(block, mine, [&](const hash_place& place, transaction& me) {
                         remove(place, me);
@@ -21300,6 +26709,11 @@ class hash_container {
         detail::clear(ec);
         static_cast<void>(table_.split_to(depth_for(count), shape, &ec));
     }
+
+    /// The same: a table never becomes smaller.
+    void rehash(size_type count) { reserve(count); }
+
+    void rehash(size_type count, std::error_code& ec) { reserve(count, ec); }
 
   protected:
     hash_container() noexcept { check(); }
@@ -21415,7 +26829,7 @@ class hash_container {
 
     template <class F>
     [[nodiscard]] bool decide(const hash_place& place, F& f) const {
-        const hash_visit visiting(this);
+        const hash_visit visiting(table_);
         return static_cast<bool>(f(seen(place)));
     }
 
@@ -21797,7 +27211,7 @@ class hash_container {
     template <class Act>
     bool visit_locked(const Act& act) {
         return lock_each([this, &act](hash_block& block, transaction& mine) {
-            const hash_visit visiting(this);
+            const hash_visit visiting(table_);
             return visit_groups(block, mine, act);
         });
     }
@@ -22014,7 +27428,7 @@ class hash_container {
             copied changed;
             std::memcpy(changed.bytes, place.bytes(shape), sizeof changed);
             {
-                const hash_visit visiting(this);
+                const hash_visit visiting(table_);
                 std::forward<F>(f)(changed.value());
             }
             if (std::memcmp(changed.bytes, place.bytes(shape), sizeof changed) != 0) {
@@ -22029,7 +27443,7 @@ class hash_container {
                 save_plain_parts(mine, changed);
             }
             {
-                const hash_visit visiting(this);
+                const hash_visit visiting(table_);
                 std::forward<F>(f)(changed);
             }
             changing->commit();
@@ -22378,7 +27792,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     template <class F>
     auto shown_to(F& f) noexcept {
         return [this, &f](const place& at, transaction&) {
-            const detail::hash_visit visiting(this);
+            const detail::hash_visit visiting(this->table_);
             f(this->seen(at));
         };
     }
@@ -22603,19 +28017,20 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
 
     template <class F, class K>
     bool insert_as(std::error_code* report, F&& f, K&& key) {
+        constexpr bool converted = !std::is_same_v<std::remove_cvref_t<K>, Key> &&
+                                   !detail::hash_is_transparent<Hash, Equal>;
         return base::with_key(key, [&](const auto& known) {
             return this->put(
                        known, report,
                        [&](void* at) {
-                           if constexpr (std::is_same_v<decltype(known), const Key&> &&
-                                         !std::is_same_v<std::remove_cvref_t<K>, Key>) {
-                               ::new (at) Key(known); // converted already
+                           if constexpr (converted) {
+                               ::new (at) Key(known);
                            } else {
                                ::new (at) Key(std::forward<K>(key));
                            }
                        },
                        [&](const place& at, auto& /*mine*/) {
-                           const detail::hash_visit visiting(this);
+                           const detail::hash_visit visiting(this->table_);
                            f(this->seen(at));
                        }) == result::inserted;
         });
@@ -22651,6 +28066,1495 @@ struct type_description<shm_hash_set<Key, Hash, Equal>> {
 COHOLD_NAMESPACE_END
 
 #endif
+// The latest value of something, in shared memory: writers replace it, and any number of readers
+// copy it without waiting for anybody.
+#ifndef COHOLD_CONTAINER_SHM_LATEST_HPP
+#define COHOLD_CONTAINER_SHM_LATEST_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The latest value of something that changes: a position, a configuration, a video frame. T is
+/// trivially copyable, and of any size; there are three places for it, which writers fill in turn.
+///
+/// *Readers* never wait for a writer, and write nothing, so they also work with read-only mappings,
+/// such as a segment_view. A reader copies the value, and repeats that only if at the end of its
+/// copying a writer is at least in its third store since the value that it was copying. So a
+/// writer that is stopped or killed, wherever that happens, holds up no reader. *Writers* exclude
+/// each other by a shm_mutex; a writer that is stopped in store() holds up other writers alone.
+/// *Waiting* for a newer value is as with shm_queue: Waiting says how this process does it.
+///
+/// *Errors* of the functions that store, as cohold::failure or in the error_code: those of
+/// shm_mutex, that is errc::no_segment outside of a segment,
+/// std::errc::resource_deadlock_would_occur in a signal handler that has interrupted a store of the
+/// same thread, and when a process or thread uses the segment for the first time
+/// errc::too_many_participants, locks_unsupported, out_of_space and reserve_exceeded. Readers have
+/// no errors. *Complexity*: that of a copy; a system call only to sleep, to wake sleepers, and if a
+/// writer is in the way. *Thread and process safety*: every member but the constructors and the
+/// destructor may be called by any number of threads of any number of processes. *If the process is
+/// killed* while it stores: the value is the one before, or the new one. The next writer continues
+/// at once, or some milliseconds later if it is waiting already. Storing is permanent at once, even
+/// in a section that is undone later.
+///
+/// *Source*: Lamport's numbers before and after (Concurrent reading and writing, 1977) over three
+/// buffers.
+template <class T, class Waiting = waiting::adaptive>
+class shm_latest {
+    static_assert(waiting_policy<Waiting>,
+                  "cohold: the second argument of shm_latest is a waiting policy: "
+                  "waiting::adaptive, waiting::spin, waiting::block, or a type with `spins` and "
+                  "`parks`");
+
+  public:
+    using value_type = T;
+
+    /// Holds T() as version 0.
+    shm_latest() noexcept(std::is_nothrow_default_constructible_v<T>)
+        requires std::is_default_constructible_v<T>
+    {
+        check();
+        ::new (static_cast<void*>(places_)) T();
+    }
+
+    /// Holds `initial` as version 0.
+    explicit shm_latest(const T& initial) noexcept {
+        check();
+        std::memcpy(places_, std::addressof(initial), sizeof(T));
+    }
+
+    shm_latest(const shm_latest&) = delete;
+    shm_latest& operator=(const shm_latest&) = delete;
+
+    /// No thread may use it any more.
+    ~shm_latest() = default;
+
+    // ---- writing
+
+    /// Replaces the value. Waits while another writer does.
+    void store(const T& value) {
+        writers_.lock();
+        replace(value);
+    }
+
+    void store(const T& value, std::error_code& ec) noexcept {
+        writers_.lock(ec);
+        if (!ec) {
+            replace(value);
+        }
+    }
+
+    /// Replaces the value, unless another writer is doing so. Returns whether it did.
+    bool try_store(const T& value) { return writers_.try_lock() && replace(value); }
+
+    /// The same; errc::busy if another writer is at it.
+    bool try_store(const T& value, std::error_code& ec) noexcept {
+        return is_locked(writers_.try_lock(ec), errc::busy, ec) && replace(value);
+    }
+
+    /// Like store, but waits for other writers no longer than `patience`, a std::chrono::duration.
+    /// Returns whether it has stored the value.
+    template <detail::duration_like Duration>
+    bool store_for(const T& value, const Duration& patience) {
+        return writers_.try_lock_for(patience) && replace(value);
+    }
+
+    /// The same; std::errc::timed_out.
+    template <detail::duration_like Duration>
+    bool store_for(const T& value, const Duration& patience, std::error_code& ec) noexcept {
+        return is_locked(writers_.try_lock_for(patience, ec), std::errc::timed_out, ec) &&
+               replace(value);
+    }
+
+    /// Like store_for, until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    bool store_until(const T& value, const TimePoint& moment) {
+        return writers_.try_lock_until(moment) && replace(value);
+    }
+
+    /// The same; std::errc::timed_out.
+    template <detail::time_point_like TimePoint>
+    bool store_until(const T& value, const TimePoint& moment, std::error_code& ec) {
+        return is_locked(writers_.try_lock_until(moment, ec), std::errc::timed_out, ec) &&
+               replace(value);
+    }
+
+    // ---- reading
+
+    /// A copy of the value.
+    [[nodiscard, gnu::always_inline]] T load() const noexcept {
+        if constexpr (std::is_trivially_default_constructible_v<T>) {
+            return copied_in_place();
+        } else {
+            detail::copied_bytes<T> copy;
+            static_cast<void>(read(copy.bytes));
+            return __builtin_bit_cast(T, copy);
+        }
+    }
+
+    /// Copies the value to `into`, and returns its version. For values that are too large for the
+    /// stack, and for readers that want to know whether the value is new to them.
+    [[gnu::always_inline]] std::uint64_t load(T& into) const noexcept {
+        return read(std::addressof(into));
+    }
+
+    /// How often a value has been stored.
+    [[nodiscard]] std::uint64_t version() const noexcept {
+        return state_.load(std::memory_order_acquire) / one;
+    }
+
+    /// Waits until a version is there that is newer than `seen`, and returns the newest one. In a
+    /// read-only mapping a thread cannot tell writers that it sleeps. So after spinning it looks
+    /// again by itself: after 50 microseconds first, then less and less often, down to every 3.2
+    /// ms.
+    std::uint64_t wait_newer(std::uint64_t seen) const noexcept {
+        std::uint64_t now = version();
+        if (now <= seen) {
+            now = wait(seen, detail::deadline::never());
+        }
+        return now;
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; nothing, if no value was stored.
+    template <detail::duration_like Duration>
+    [[nodiscard]] std::optional<std::uint64_t>
+    wait_newer_for(std::uint64_t seen, const Duration& patience) const noexcept {
+        if (const std::uint64_t now = version(); now > seen) {
+            return now;
+        }
+        return if_newer(seen, wait(seen, detail::deadline_in(patience)));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] std::optional<std::uint64_t> wait_newer_until(std::uint64_t seen,
+                                                                const TimePoint& moment) const {
+        std::uint64_t now = version();
+        if (now <= seen) {
+            detail::until_moment(moment, [&](detail::deadline until) {
+                now = wait(seen, until);
+                return now > seen;
+            });
+        }
+        return if_newer(seen, now);
+    }
+
+  private:
+    // The state: {version:58 | the place of the value, 1 to 3:2 | 0:3 | a store is going on:1}. The
+    // next store is into the place after that.
+    static constexpr std::uint64_t one = 64;
+    static constexpr std::uint64_t place_unit = 16;
+    static constexpr std::uint64_t place_count = 3;
+    static constexpr std::uint64_t storing = 1;
+
+    // Small values share a line with the state, which has the place 0, so that the bits of the
+    // state are the distance of the place from it.
+    static constexpr bool is_small = sizeof(T) <= place_unit && alignof(T) <= place_unit;
+    static constexpr std::size_t alignment = is_small          ? place_unit
+                                             : alignof(T) > 64 ? alignof(T)
+                                                               : 64;
+    static constexpr std::size_t stride = (sizeof(T) + alignment - 1) / alignment * alignment;
+
+    static constexpr void check() noexcept {
+        detail::check_overwritten<T>();
+        static_assert(detail::assert_shareable<T>());
+        static_assert(offsetof(shm_latest, writers_) == 0 && offsetof(shm_latest, state_) == 64 &&
+                      offsetof(shm_latest, stored_) == 72 &&
+                      offsetof(shm_latest, places_) ==
+                          (is_small ? 80 : (128 + alignment - 1) / alignment * alignment));
+    }
+
+    // Whatever the bytes are, it is an address in this object.
+    [[nodiscard, gnu::always_inline]] const unsigned char*
+    place_of(std::uint64_t state) const noexcept {
+        const auto place = static_cast<std::size_t>(state % one / place_unit);
+        if constexpr (stride <= 64) { // place 0 is where the state is: nonsense, but in the object
+            static_assert(offsetof(shm_latest, places_) - offsetof(shm_latest, state_) == stride);
+            return reinterpret_cast<const unsigned char*>(&state_) + place * stride;
+        } else {
+            return places_ + (place != 0 ? (place - 1) * stride : 0);
+        }
+    }
+
+    // The caller holds the writers' lock, and has it no longer afterwards.
+    bool replace(const T& value) noexcept {
+        const std::uint64_t state = state_.load(std::memory_order_relaxed);
+        const std::uint64_t next = state % one / place_unit % place_count + 1;
+        state_.store(state | storing, std::memory_order_relaxed);
+        // A reader that sees any of these bytes must see after that that they are being stored.
+        std::atomic_thread_fence(std::memory_order_release);
+        detail::overwrite<sizeof(T)>(places_ + static_cast<std::size_t>(next - 1) * stride,
+                                     std::addressof(value));
+        state_.store((state / one + 1) * one + next * place_unit, std::memory_order_release);
+        writers_.unlock();
+        if (stored_.awaited()) [[unlikely]] {
+            stored_.wake_all();
+        }
+        return true;
+    }
+
+    [[gnu::always_inline]] std::uint64_t read(void* into) const noexcept {
+        for (;;) {
+            const std::uint64_t before = state_.load(std::memory_order_acquire);
+            detail::copy_overwritten<sizeof(T)>(into, place_of(before));
+            std::atomic_thread_fence(std::memory_order_acquire);
+            const std::uint64_t now = state_.load(std::memory_order_relaxed);
+            if (now == before || is_whole(before, now)) [[likely]] {
+                return before / one;
+            }
+        }
+    }
+
+    // Not in an inner block, from which g++ 12 would copy the value once more.
+    [[nodiscard, gnu::always_inline]] T copied_in_place() const noexcept {
+        T value;
+        static_cast<void>(read(std::addressof(value)));
+        return value;
+    }
+
+    // Overwriting a place begins with the third store after the one that has filled it.
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool is_whole(std::uint64_t before,
+                                                                 std::uint64_t now) noexcept {
+        const std::uint64_t stores = now / one - before / one;
+        return stores + (now & storing) < place_count;
+    }
+
+    // The version at the end.
+    [[gnu::cold, gnu::noinline]] std::uint64_t wait(std::uint64_t seen,
+                                                    detail::deadline until) const noexcept {
+        std::uint64_t now = seen;
+        auto attempt = [&] {
+            now = version();
+            return now > seen ? detail::outcome::done : detail::outcome::blocked;
+        };
+        detail::await_as_reader<Waiting>(stored_, attempt, until);
+        return now;
+    }
+
+    static std::optional<std::uint64_t> if_newer(std::uint64_t seen, std::uint64_t now) noexcept {
+        return now > seen ? std::optional<std::uint64_t>(now) : std::nullopt;
+    }
+
+    template <class Code>
+    static bool is_locked(bool locked, Code not_now, std::error_code& ec) noexcept {
+        if (!locked && !ec) {
+            ec = make_error_code(not_now);
+        }
+        return locked;
+    }
+
+    shm_mutex writers_;
+    alignas(64) std::atomic<std::uint64_t> state_{place_unit}; // version 0, in place 1
+    mutable detail::wait_word stored_; // a waiter that can write says here that it sleeps
+    alignas(alignment) unsigned char places_[place_count * stride];
+};
+
+template <class T, class Waiting>
+inline constexpr bool enable_shareable<shm_latest<T, Waiting>> = true;
+
+/// Described as "shm_latest<i32>": each process chooses how it waits.
+template <class T, class Waiting>
+struct type_description<shm_latest<T, Waiting>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_latest<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_list: a doubly linked list in shared memory, with the interface of std::list.
+#ifndef COHOLD_CONTAINER_SHM_LIST_HPP
+#define COHOLD_CONTAINER_SHM_LIST_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <initializer_list>
+#include <iterator>
+#include <string> // std::less, for less than <functional> costs
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// The nodes of a list in their ring, and every operation that changes the ring.
+#ifndef COHOLD_CONTAINER_DETAIL_LIST_STORAGE_HPP
+#define COHOLD_CONTAINER_DETAIL_LIST_STORAGE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// The nodes of trees and lists: each has links and a value, and is a block of memory of its own.
+#ifndef COHOLD_CONTAINER_DETAIL_NODES_HPP
+#define COHOLD_CONTAINER_DETAIL_NODES_HPP
+
+#include <cstddef>
+#include <iterator>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Links, class Value>
+struct linked_node : Links {
+    linked_node() noexcept {} // NOLINT: the value is constructed by the allocator
+
+    linked_node(const linked_node&) = delete;
+    linked_node& operator=(const linked_node&) = delete;
+
+    ~linked_node() {} // NOLINT: and destroyed by it
+
+    union {
+        alignas(8) alignas(Value) Value value;
+    };
+};
+
+/// Belongs to one process and one mapping, as a pointer does. Valid until its element is erased.
+template <class Links, class Value, bool Const>
+class linked_iterator {
+  public:
+    using iterator_category = std::bidirectional_iterator_tag;
+    using value_type = Value;
+    using difference_type = std::ptrdiff_t;
+    using reference = std::conditional_t<Const, const Value&, Value&>;
+    using pointer = std::conditional_t<Const, const Value*, Value*>;
+
+    linked_iterator() noexcept = default;
+
+    template <bool Other>
+        requires(Const && !Other)
+    linked_iterator(const linked_iterator<Links, Value, Other>& other) noexcept // NOLINT: converts
+        : at_(other.links()) {}
+
+    // For the containers.
+    explicit linked_iterator(Links* at) noexcept : at_(at) {}
+
+    [[nodiscard]] Links* links() const noexcept { return at_; }
+
+    [[nodiscard]] reference operator*() const noexcept {
+        return static_cast<linked_node<Links, Value>*>(at_)->value;
+    }
+
+    [[nodiscard]] pointer operator->() const noexcept { return std::addressof(**this); }
+
+    linked_iterator& operator++() noexcept {
+        at_ = at_->next();
+        return *this;
+    }
+
+    linked_iterator operator++(int) noexcept {
+        linked_iterator before = *this;
+        ++*this;
+        return before;
+    }
+
+    linked_iterator& operator--() noexcept {
+        at_ = at_->next(0);
+        return *this;
+    }
+
+    linked_iterator operator--(int) noexcept {
+        linked_iterator before = *this;
+        --*this;
+        return before;
+    }
+
+    [[nodiscard]] friend bool operator==(const linked_iterator& a,
+                                         const linked_iterator& b) noexcept {
+        return a.at_ == b.at_;
+    }
+
+  private:
+    Links* at_ = nullptr;
+};
+
+// How they are made, and end.
+template <class Links, class Value, class Allocator>
+struct node_pool {
+    using node = linked_node<Links, Value>;
+    using traits = typename std::allocator_traits<Allocator>::template rebind_traits<node>;
+    using node_allocator = typename traits::allocator_type;
+    using operation = container_operation<Allocator>;
+
+    // A new node, which is destroyed and freed unless it is released. None if there is no memory
+    // and the operation reports that.
+    class new_node {
+      public:
+        template <class... Arguments>
+        new_node(const Allocator& memory, const operation& change, Arguments&&... arguments)
+            : memory_(memory), node_(allocate(change)) {
+            if (node_ == nullptr) {
+                return;
+            }
+            ::new (static_cast<void*>(node_)) Links();
+#if defined(__cpp_exceptions)
+            try {
+                traits::construct(memory_, std::addressof(node_->value),
+                                  std::forward<Arguments>(arguments)...);
+            } catch (...) {
+                deallocate(memory_, node_);
+                throw;
+            }
+#else
+            traits::construct(memory_, std::addressof(node_->value),
+                              std::forward<Arguments>(arguments)...);
+#endif
+        }
+
+        new_node(const new_node&) = delete;
+        new_node& operator=(const new_node&) = delete;
+
+        ~new_node() {
+            if (node_ != nullptr) {
+                destroy(memory_, node_);
+            }
+        }
+
+        [[nodiscard]] node* get() const noexcept { return node_; }
+
+        node* release() noexcept { return std::exchange(node_, nullptr); }
+
+      private:
+        [[nodiscard]] node* allocate(const operation& change) {
+            const auto memory = change.allocate(memory_, 1, "a container of nodes");
+            return memory == nullptr ? nullptr : std::to_address(memory);
+        }
+
+        node_allocator memory_;
+        node* node_;
+    };
+
+    // Called before free(), in a section.
+    static void save_value(undo_record<Allocator>& section, Links* at) {
+        if constexpr (!destroys_nothing<Allocator, Value>) {
+            section.elements(std::addressof(static_cast<node*>(at)->value), sizeof(Value));
+        }
+    }
+
+    // The same if there is a section.
+    static void save_value_if_open(const Allocator& allocator, Links* at) noexcept {
+        if_section_open(allocator, without_journal::happens,
+                        [at](undo_record<Allocator>& section) { save_value(section, at); });
+    }
+
+    static void free(const Allocator& allocator, Links* at) noexcept {
+        node_allocator memory(allocator);
+        destroy(memory, static_cast<node*>(at));
+    }
+
+  private:
+    static void destroy(node_allocator& memory, node* at) noexcept {
+        traits::destroy(memory, std::addressof(at->value));
+        deallocate(memory, at);
+    }
+
+    static void deallocate(node_allocator& memory, node* at) noexcept {
+        traits::deallocate(memory, std::pointer_traits<typename traits::pointer>::pointer_to(*at),
+                           1);
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A node of a ring. Links are distances in bytes from the node to the one before it and to the one
+// behind it; 0: itself. The head of a list stands before its first node and behind its last one.
+struct alignas(8) list_links {
+    std::int64_t link[2] = {0, 0};
+
+    [[nodiscard]] list_links* next(int side = 1) noexcept {
+        std::uintptr_t address =
+            reinterpret_cast<std::uintptr_t>(this) + static_cast<std::uintptr_t>(link[side]);
+        asm("" : "+r"(address)); // or g++ takes all nodes for parts of a head on a stack
+        return reinterpret_cast<list_links*>(address);
+    }
+
+    [[nodiscard]] list_links* previous() noexcept { return next(0); }
+
+    static void connect(list_links* before, list_links* behind) noexcept {
+        const auto distance = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(behind) -
+                                                        reinterpret_cast<std::intptr_t>(before));
+        before->link[1] = distance;
+        behind->link[0] = -distance;
+    }
+
+    // Takes the node out of its ring, and puts it in front of another one.
+    void move_before(list_links* place) noexcept {
+        connect(previous(), next());
+        connect(place->previous(), this);
+        connect(this, place);
+    }
+};
+
+struct list_head : list_links {
+    std::uint64_t size = 0;
+};
+
+static_assert(sizeof(list_links) == 16 && sizeof(list_head) == 24);
+
+// All operations happen completely or not at all, unless they say otherwise.
+template <class Value, class Allocator>
+class list_storage {
+  protected:
+    using pool = node_pool<list_links, Value, Allocator>;
+    using node = typename pool::node;
+    using operation = typename pool::operation;
+    using new_node = typename pool::new_node;
+    using size_type = std::size_t;
+
+    list_storage() noexcept(noexcept(Allocator())) = default;
+
+    explicit list_storage(const Allocator& allocator) noexcept : alloc_(allocator) {}
+
+    list_storage(const list_storage&) = delete;
+    list_storage& operator=(const list_storage&) = delete;
+
+    // If the list is in the segment and no section is open, this is one.
+    ~list_storage() {
+        if (head_.size != 0 && is_alone_in_segment(alloc_, this)) {
+            clear();
+            keep_stores_of(this);
+            return;
+        }
+        if_section_open(alloc_, without_journal::happens, [this](undo_record<Allocator>& section) {
+            section.ends(this, sizeof *this);
+        });
+        free_nodes();
+    }
+
+    // Of the ring, which a const list does not change.
+    [[nodiscard]] list_links* end() const noexcept { return const_cast<list_head*>(&head_); }
+
+    [[nodiscard]] list_links* begin() const noexcept { return end()->next(); }
+
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(head_.size); }
+
+    [[nodiscard]] static Value& value_of(list_links* at) noexcept {
+        return static_cast<node*>(at)->value;
+    }
+
+    [[nodiscard]] bool has_allocator_of(const list_storage& other) const noexcept {
+        if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
+            return true;
+        } else {
+            return alloc_ == other.alloc_;
+        }
+    }
+
+    // ---- one element
+
+    // In front of the place. Without memory, an exception or, for an operation that `reports`,
+    // nullptr: last_failure() says why.
+    template <class... Arguments>
+    list_links* emplace(without_journal otherwise, list_links* place, Arguments&&... arguments) {
+        operation change(alloc_, otherwise);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
+        if (made.get() == nullptr || !saves_gap(change, place->previous(), place)) {
+            return nullptr;
+        }
+        link(place, made.get(), made.get(), 1);
+        change.done();
+        return made.release();
+    }
+
+    // Returns the node behind it.
+    list_links* erase(list_links* at) {
+        list_links* const next = at->next();
+        operation change(alloc_);
+        static_cast<void>(saves_gap(change, at->previous(), next));
+        pool::save_value(change.section(), at);
+        unlink(at, at, 1);
+        change.done();
+        pool::free(alloc_, at);
+        return next;
+    }
+
+    // ---- several
+
+    // Calls add() until it returns false; it puts elements in front of the place.
+    template <class Add>
+    void add_each(list_links* place, Add add) {
+        struct rollback { // of lists that have no sections
+            list_storage& list;
+            list_links* before;
+            list_links* place;
+
+            ~rollback() {
+                if constexpr (!is_shm_allocator<Allocator>) {
+                    if (place != nullptr) {
+                        static_cast<void>(list.erase(before->next(), place));
+                    }
+                }
+            }
+        };
+
+        operation change(alloc_, several_steps);
+        rollback undo{*this, place->previous(), place};
+        while (add()) {
+        }
+        undo.place = nullptr;
+        change.done();
+    }
+
+    list_links* erase(list_links* first, list_links* last) {
+        operation change(alloc_, several_steps);
+        while (first != last) {
+            first = erase(first);
+        }
+        change.done();
+        return last;
+    }
+
+    // Erases the elements for which gone(node) holds, and returns how many there were. One that
+    // holds the value at this address, to which the caller may still refer, is erased last.
+    template <class Gone>
+    size_type erase_each(const Gone& gone, const void* last_one = nullptr) {
+        const size_type before = size();
+        operation change(alloc_, several_steps);
+        list_links* kept = nullptr;
+        for (list_links* at = begin(); at != end();) {
+            if (!gone(at)) {
+                at = at->next();
+            } else if (std::addressof(value_of(at)) == last_one) {
+                kept = at;
+                at = at->next();
+            } else {
+                at = erase(at);
+            }
+        }
+        if (kept != nullptr) {
+            static_cast<void>(erase(kept));
+        }
+        change.done();
+        return before - size();
+    }
+
+    void clear() noexcept {
+        if (head_.size != 0) {
+            operation change(alloc_, without_journal::happens);
+            save_head(change);
+            free_nodes();
+            head_ = list_head();
+            change.done();
+        }
+    }
+
+    // ---- between lists with the same allocator
+
+    // Moves the `count` elements [first, last) of the other list, or of this one, to the place.
+    void splice(list_links* place, list_storage& other, list_links* first, list_links* last,
+                std::uint64_t count) {
+        if (first == last || place == first || place == last) {
+            return;
+        }
+        list_links* const back = last->previous();
+        operation change(alloc_);
+        static_cast<void>(other.saves_gap(change, first->previous(), last));
+        static_cast<void>(saves(change, first) && saves(change, back));
+        static_cast<void>(saves_gap(change, place->previous(), place));
+        other.unlink(first, back, count);
+        link(place, first, back, count);
+        change.done();
+    }
+
+    // All elements of the other list, into this empty one, which is under construction or whose
+    // head was saved.
+    void take(list_storage& other) noexcept {
+        operation change(alloc_, without_journal::happens);
+        change.section().begins(this, &head_, sizeof head_);
+        other.save_head(change);
+        other.save_ends(change);
+        hang(other.ring());
+        other.head_ = list_head();
+        change.done();
+    }
+
+    void exchange(list_storage& other) {
+        operation change(alloc_);
+        save_head(change);
+        other.save_head(change);
+        save_ends(change);
+        other.save_ends(change);
+        const chain mine = ring();
+        hang(other.ring());
+        other.hang(mine);
+        change.done();
+    }
+
+    // Both are sorted. If less(a, b) throws in a list without sections, some elements have moved.
+    template <class Less>
+    void merge(list_storage& other, const Less& less) {
+        operation change(alloc_, several_steps);
+        save_head(change);
+        other.save_head(change);
+        list_links* at = begin();
+        while (other.head_.size != 0) {
+            list_links* const from = other.begin();
+            while (at != end() && !less(from, at)) {
+                at = at->next();
+            }
+            static_cast<void>(saves(change, from) && other.saves(change, from->next()) &&
+                              saves(change, at->previous()) && saves(change, at));
+            other.unlink(from, from, 1);
+            link(at, from, from, 1);
+        }
+        change.done();
+    }
+
+    // ---- all elements
+
+    void reverse() {
+        operation change(alloc_);
+        save_all(change);
+        list_links* at = end();
+        do {
+            std::swap(at->link[0], at->link[1]);
+            at = at->next();
+        } while (at != end());
+        change.done();
+    }
+
+    // Stable. If less(a, b) throws in a list without sections, some elements have moved.
+    template <class Less>
+    void sort(const Less& less) {
+        if (head_.size > 1) {
+            operation change(alloc_);
+            save_all(change);
+            static_cast<void>(sort_some(begin(), head_.size, less));
+            change.done();
+        }
+    }
+
+    void save_head(operation& change) { change.section().words(this, &head_, sizeof head_); }
+
+  private:
+    struct chain {
+        list_links* first; // null: none
+        list_links* last;
+        std::uint64_t size;
+    };
+
+    // The head is saved by other means.
+    [[nodiscard]] bool saves(operation& change, list_links* at) {
+        return at == end() || change.saves_words(at, sizeof *at);
+    }
+
+    // What changes if elements are put between two neighbours, or taken out.
+    [[nodiscard]] bool saves_gap(operation& change, list_links* before, list_links* behind) {
+        return change.saves_words(&head_, sizeof head_) && saves(change, before) &&
+               (behind == before || saves(change, behind));
+    }
+
+    void save_ends(operation& change) {
+        static_cast<void>(saves(change, begin()) && saves(change, end()->previous()));
+    }
+
+    void save_all(operation& change) {
+        save_head(change);
+        for (list_links* at = begin(); at != end(); at = at->next()) {
+            static_cast<void>(saves(change, at));
+        }
+    }
+
+    void link(list_links* place, list_links* first, list_links* last,
+              std::uint64_t count) noexcept {
+        list_links::connect(place->previous(), first);
+        list_links::connect(last, place);
+        head_.size += count;
+    }
+
+    void unlink(list_links* first, list_links* last, std::uint64_t count) noexcept {
+        list_links::connect(first->previous(), last->next());
+        head_.size -= count;
+    }
+
+    [[nodiscard]] chain ring() noexcept {
+        return head_.size == 0 ? chain{nullptr, nullptr, 0}
+                               : chain{begin(), end()->previous(), head_.size};
+    }
+
+    void hang(const chain& nodes) noexcept {
+        head_ = list_head();
+        if (nodes.first != nullptr) {
+            list_links::connect(end(), nodes.first);
+            list_links::connect(nodes.last, end());
+            head_.size = nodes.size;
+        }
+    }
+
+    struct sorted_part {
+        list_links* first;
+        list_links* behind; // the node after it
+    };
+
+    // Sorts the `count` nodes from `first` on by merging halves in place: the list is a ring at
+    // every moment, whenever less() throws. *Source*: D. Knuth, "The Art of Computer Programming",
+    // volume 3, algorithm L.
+    template <class Less>
+    sorted_part sort_some(list_links* first, std::uint64_t count, const Less& less) {
+        if (count == 1) {
+            return {first, first->next()};
+        }
+        auto [a, middle] = sort_some(first, count / 2, less);
+        auto [b, behind] = sort_some(middle, count - count / 2, less);
+        list_links* const before = a->previous();
+        while (a != b && b != behind) {
+            if (less(b, a)) {
+                list_links* const next = b->next();
+                b->move_before(a);
+                b = next;
+            } else {
+                a = a->next();
+            }
+        }
+        return {before->next(), behind};
+    }
+
+    // In a section their values are saved. The nodes do not change.
+    void free_nodes() noexcept {
+        for (list_links* at = begin(); at != end();) {
+            list_links* const next = at->next();
+            pool::save_value_if_open(alloc_, at);
+            pool::free(alloc_, at);
+            at = next;
+        }
+    }
+
+  protected:
+    list_head head_;
+    [[no_unique_address]] Allocator alloc_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A doubly linked list: the interface, complexities and exception guarantees of std::list, with
+/// these differences.
+/// - Iterators belong to one process. References and iterators stay valid until their element is
+/// erased, also when it is spliced into another list.
+/// - Every operation happens completely or not at all, even if it throws: sort, merge and remove_if
+/// as well. So the members that only change links can throw errc::out_of_space, too.
+/// - Between lists whose allocators are unequal (of two segments), moving moves the elements one by
+/// one; splice, merge and swap are errc::unsupported.
+/// - try_emplace_back, try_push_back and their like at the front report by their result that memory
+/// has run out.
+///
+/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
+/// errc::no_segment). *Complexity*: as std::list; sort, reverse and splicing save the links that
+/// they change, 16 bytes for each element of which a link changes. *Thread and process safety*:
+/// that of std::list: any number of threads may read it, or one may write to it. *If the process is
+/// killed* in an operation, the list is as before or as after it.
+template <class T, detail::allocator_like Allocator = shm_allocator<T>>
+class shm_list : private detail::list_storage<T, Allocator> {
+    using storage = detail::list_storage<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+    using links = detail::list_links;
+    using typename storage::operation;
+
+    using storage::alloc_;
+    using storage::value_of;
+
+    static constexpr auto failing = detail::without_journal::fails;
+
+  public:
+    using value_type = T;
+    using allocator_type = Allocator;
+    using size_type = std::size_t;
+    using difference_type = std::ptrdiff_t;
+    using reference = T&;
+    using const_reference = const T&;
+    using pointer = typename traits::pointer;
+    using const_pointer = typename traits::const_pointer;
+    using iterator = detail::linked_iterator<links, T, false>;
+    using const_iterator = detail::linked_iterator<links, T, true>;
+    using reverse_iterator = std::reverse_iterator<iterator>;
+    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+
+    shm_list() noexcept(noexcept(Allocator()))
+        requires std::default_initializable<Allocator>
+    {
+        check_element();
+    }
+
+    explicit shm_list(const Allocator& allocator) noexcept : storage(allocator) { check_element(); }
+
+    explicit shm_list(std::size_t count, const Allocator& allocator = Allocator())
+        : shm_list(allocator) {
+        append(count);
+    }
+
+    shm_list(std::size_t count, const T& value, const Allocator& allocator = Allocator())
+        : shm_list(allocator) {
+        append(count, value);
+    }
+
+    template <std::input_iterator InputIterator>
+    shm_list(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
+        : shm_list(allocator) {
+        insert(end(), first, last);
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    shm_list(from_range_t, Range&& range, const Allocator& allocator = Allocator())
+        : shm_list(allocator) {
+        append_range(std::forward<Range>(range));
+    }
+
+    shm_list(std::initializer_list<T> values, const Allocator& allocator = Allocator())
+        : shm_list(values.begin(), values.end(), allocator) {}
+
+    shm_list(const shm_list& other)
+        : shm_list(other, traits::select_on_container_copy_construction(other.alloc_)) {}
+
+    shm_list(const shm_list& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_list(other.begin(), other.end(), allocator) {}
+
+    shm_list(shm_list&& other) noexcept : shm_list(other.alloc_) { take_or_move(other); }
+
+    shm_list(shm_list&& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_list(allocator) {
+        take_or_move(other);
+    }
+
+    ~shm_list() = default;
+
+    /// All or nothing, as every assignment; needs memory for both.
+    shm_list& operator=(const shm_list& other) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_copy_assignment::value) {
+                clear();
+                alloc_ = other.alloc_;
+            }
+            assign(other.begin(), other.end());
+        }
+        return *this;
+    }
+
+    shm_list&
+    operator=(shm_list&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
+                                         traits::is_always_equal::value) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_move_assignment::value) {
+                clear();
+                alloc_ = other.alloc_;
+            }
+            operation change(alloc_, detail::several_steps);
+            this->save_head(change);
+            clear();
+            take_or_move(other);
+            change.done();
+        }
+        return *this;
+    }
+
+    shm_list& operator=(std::initializer_list<T> values) {
+        assign(values.begin(), values.end());
+        return *this;
+    }
+
+    void assign(size_type count, const T& value) {
+        replace([&] { append(count, value); });
+    }
+
+    template <std::input_iterator InputIterator>
+    void assign(InputIterator first, InputIterator last) {
+        replace([&] { insert(end(), first, last); });
+    }
+
+    void assign(std::initializer_list<T> values) { *this = values; }
+
+    template <detail::container_compatible_range<T> Range>
+    void assign_range(Range&& range) {
+        replace([&] { append_range(std::forward<Range>(range)); });
+    }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
+
+    // ---- elements
+
+    [[nodiscard]] reference front() noexcept { return *begin(); }
+
+    [[nodiscard]] const_reference front() const noexcept { return *begin(); }
+
+    [[nodiscard]] reference back() noexcept { return *--end(); }
+
+    [[nodiscard]] const_reference back() const noexcept { return *--end(); }
+
+    [[nodiscard]] iterator begin() noexcept { return iterator(storage::begin()); }
+
+    [[nodiscard]] const_iterator begin() const noexcept { return const_iterator(storage::begin()); }
+
+    [[nodiscard]] iterator end() noexcept { return iterator(storage::end()); }
+
+    [[nodiscard]] const_iterator end() const noexcept { return const_iterator(storage::end()); }
+
+    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
+
+    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
+
+    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
+
+    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
+        return const_reverse_iterator(end());
+    }
+
+    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
+
+    [[nodiscard]] const_reverse_iterator rend() const noexcept {
+        return const_reverse_iterator(begin());
+    }
+
+    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+
+    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
+
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
+
+    [[nodiscard]] size_type max_size() const noexcept {
+        return static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(typename storage::node);
+    }
+
+    // ---- inserting
+
+    template <class... Arguments>
+    reference emplace_front(Arguments&&... arguments) {
+        return *emplace(begin(), std::forward<Arguments>(arguments)...);
+    }
+
+    void push_front(const T& value) { emplace(begin(), value); }
+
+    void push_front(T&& value) { emplace(begin(), std::move(value)); }
+
+    template <class... Arguments>
+    reference emplace_back(Arguments&&... arguments) {
+        return *emplace(end(), std::forward<Arguments>(arguments)...);
+    }
+
+    void push_back(const T& value) { emplace(end(), value); }
+
+    void push_back(T&& value) { emplace(end(), std::move(value)); }
+
+    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
+    /// Exceptions of the element's constructor pass through.
+    template <class... Arguments>
+    [[nodiscard]] T* try_emplace_back(Arguments&&... arguments) {
+        return try_emplace(storage::end(), std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+    [[nodiscard]] T* try_emplace_front(Arguments&&... arguments) {
+        return try_emplace(storage::begin(), std::forward<Arguments>(arguments)...);
+    }
+
+    /// The same, with the reason in `ec`.
+    template <class... Arguments>
+    T* try_emplace_back(std::error_code& ec, Arguments&&... arguments) {
+        return told(try_emplace_back(std::forward<Arguments>(arguments)...), ec);
+    }
+
+    template <class... Arguments>
+    T* try_emplace_front(std::error_code& ec, Arguments&&... arguments) {
+        return told(try_emplace_front(std::forward<Arguments>(arguments)...), ec);
+    }
+
+    /// Like push_back, but returns false when memory runs out; last_failure() says where.
+    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
+
+    [[nodiscard]] bool try_push_back(T&& value) {
+        return try_emplace_back(std::move(value)) != nullptr;
+    }
+
+    [[nodiscard]] bool try_push_front(const T& value) {
+        return try_emplace_front(value) != nullptr;
+    }
+
+    [[nodiscard]] bool try_push_front(T&& value) {
+        return try_emplace_front(std::move(value)) != nullptr;
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_push_back(const T& value, std::error_code& ec) {
+        return try_emplace_back(ec, value) != nullptr;
+    }
+
+    bool try_push_back(T&& value, std::error_code& ec) {
+        return try_emplace_back(ec, std::move(value)) != nullptr;
+    }
+
+    bool try_push_front(const T& value, std::error_code& ec) {
+        return try_emplace_front(ec, value) != nullptr;
+    }
+
+    bool try_push_front(T&& value, std::error_code& ec) {
+        return try_emplace_front(ec, std::move(value)) != nullptr;
+    }
+
+    template <class... Arguments>
+    iterator emplace(const_iterator position, Arguments&&... arguments) {
+        return iterator(
+            storage::emplace(failing, position.links(), std::forward<Arguments>(arguments)...));
+    }
+
+    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
+
+    iterator insert(const_iterator position, T&& value) {
+        return emplace(position, std::move(value));
+    }
+
+    iterator insert(const_iterator position, size_type count, const T& value) {
+        return added(position, [&, left = count]() mutable {
+            return left-- != 0 && (emplace(position, value), true);
+        });
+    }
+
+    template <std::input_iterator InputIterator>
+    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
+        return insert_from(position, std::move(first), std::move(last));
+    }
+
+    iterator insert(const_iterator position, std::initializer_list<T> values) {
+        return insert(position, values.begin(), values.end());
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    iterator insert_range(const_iterator position, Range&& range) {
+        return insert_from(position, std::ranges::begin(range), std::ranges::end(range));
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    void append_range(Range&& range) {
+        insert_range(end(), std::forward<Range>(range));
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    void prepend_range(Range&& range) {
+        insert_range(begin(), std::forward<Range>(range));
+    }
+
+    // ---- erasing
+
+    void pop_front() { erase(begin()); }
+
+    void pop_back() { erase(--end()); }
+
+    iterator erase(const_iterator position) { return iterator(storage::erase(position.links())); }
+
+    iterator erase(const_iterator first, const_iterator last) {
+        if (first == begin() && last == end()) {
+            clear();
+            return end();
+        }
+        return iterator(storage::erase(first.links(), last.links()));
+    }
+
+    void clear() noexcept { storage::clear(); }
+
+    void resize(size_type count) { count <= size() ? shrink(count) : append(count - size()); }
+
+    void resize(size_type count, const T& value) {
+        count <= size() ? shrink(count) : append(count - size(), value);
+    }
+
+    /// Erases the elements equal to the value, which may be one of them. Returns how many.
+    size_type remove(const T& value) {
+        return this->erase_each(
+            [&value](links* at) { return static_cast<bool>(value_of(at) == value); },
+            std::addressof(value));
+    }
+
+    template <class Predicate>
+    size_type remove_if(Predicate predicate) {
+        return this->erase_each(
+            [&predicate](links* at) { return static_cast<bool>(predicate(value_of(at))); });
+    }
+
+    size_type unique() {
+        return unique([](const T& a, const T& b) { return static_cast<bool>(a == b); });
+    }
+
+    /// Erases each element that follows one to which it is equal. Returns how many.
+    template <class Predicate>
+    size_type unique(Predicate equal) {
+        return this->erase_each([&](links* at) {
+            return at != storage::begin() &&
+                   static_cast<bool>(equal(value_of(at->previous()), value_of(at)));
+        });
+    }
+
+    // ---- changing the order
+
+    /// Only within a segment, and constant, as all that moves elements without copying them.
+    void swap(shm_list& other) {
+        if (this == std::addressof(other)) {
+            return;
+        }
+        if constexpr (traits::propagate_on_container_swap::value) {
+            std::swap(alloc_, other.alloc_);
+        } else {
+            check_allocator(other);
+        }
+        this->exchange(other);
+    }
+
+    void splice(const_iterator position, shm_list& other) {
+        check_allocator(other);
+        if (this != std::addressof(other)) {
+            storage::splice(position.links(), other, other.begin().links(), other.end().links(),
+                            other.size());
+        }
+    }
+
+    void splice(const_iterator position, shm_list&& other) { splice(position, other); }
+
+    void splice(const_iterator position, shm_list& other, const_iterator from) {
+        check_allocator(other);
+        storage::splice(position.links(), other, from.links(), std::next(from).links(), 1);
+    }
+
+    void splice(const_iterator position, shm_list&& other, const_iterator from) {
+        splice(position, other, from);
+    }
+
+    /// Linear in the number of elements that come from another list.
+    void splice(const_iterator position, shm_list& other, const_iterator first,
+                const_iterator last) {
+        check_allocator(other);
+        const auto count = this == std::addressof(other)
+                               ? 0u // it stays the same
+                               : static_cast<std::uint64_t>(std::distance(first, last));
+        storage::splice(position.links(), other, first.links(), last.links(), count);
+    }
+
+    void splice(const_iterator position, shm_list&& other, const_iterator first,
+                const_iterator last) {
+        splice(position, other, first, last);
+    }
+
+    /// Both are sorted; equal elements of this list come first.
+    template <class Compare = std::less<>>
+    void merge(shm_list& other, Compare compare = Compare()) {
+        check_allocator(other);
+        if (this != std::addressof(other)) {
+            storage::merge(other, less_by(compare));
+        }
+    }
+
+    template <class Compare = std::less<>>
+    void merge(shm_list&& other, Compare compare = Compare()) {
+        merge(other, std::move(compare));
+    }
+
+    void reverse() { storage::reverse(); }
+
+    /// Stable. If the comparison throws, the order is as before.
+    template <class Compare = std::less<>>
+    void sort(Compare compare = Compare()) {
+        storage::sort(less_by(compare));
+    }
+
+  private:
+    // Called in the constructors: the list may be named with an incomplete T.
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
+                      "shm_list<T>: T must be an object type without const and volatile");
+        static_assert(std::same_as<typename traits::value_type, T>,
+                      "shm_list<T, Allocator>: the allocator's value_type must be T");
+        if constexpr (detail::is_shm_allocator<Allocator>) {
+            static_assert(detail::assert_shareable<T>());
+            static_assert(sizeof(storage) == 32 && alignof(storage) == 8);
+        }
+    }
+
+    template <class Compare>
+    [[nodiscard]] static auto less_by(Compare& compare) noexcept {
+        return [&compare](links* a, links* b) {
+            return static_cast<bool>(
+                compare(std::as_const(value_of(a)), std::as_const(value_of(b))));
+        };
+    }
+
+    void check_allocator(const shm_list& other) const {
+        if (!this->has_allocator_of(other)) [[unlikely]] {
+            raise_unsupported();
+        }
+    }
+
+    [[noreturn, gnu::cold]] static void raise_unsupported() {
+        detail::raise(errc::unsupported,
+                      "shm_list: elements of another segment can only be copied or moved");
+    }
+
+    // *this is empty.
+    void take_or_move(shm_list& other) {
+        if (this->has_allocator_of(other)) {
+            this->take(other);
+        } else if constexpr (std::is_move_constructible_v<T>) {
+            operation change(alloc_, detail::several_steps);
+            for (T& each : other) {
+                emplace_back(std::move(each));
+            }
+            other.clear();
+            change.done();
+        } else {
+            raise_unsupported();
+        }
+    }
+
+    // Adds elements, some of which may refer to the old ones, and then erases the old ones.
+    template <class Add>
+    void replace(const Add& add) {
+        links* const last = storage::end()->previous();
+        const bool was_empty = empty();
+        operation change(alloc_, detail::several_steps);
+        add();
+        if (!was_empty) {
+            static_cast<void>(storage::erase(storage::begin(), last->next()));
+        }
+        change.done();
+    }
+
+    template <class Add>
+    iterator added(const_iterator position, Add add) {
+        links* const before = position.links()->previous();
+        this->add_each(position.links(), std::move(add));
+        return iterator(before->next());
+    }
+
+    template <class Iterator, class Sentinel>
+    iterator insert_from(const_iterator position, Iterator first, Sentinel last) {
+        return added(position, [&] {
+            if (first == last) {
+                return false;
+            }
+            emplace(position, *first);
+            ++first;
+            return true;
+        });
+    }
+
+    // Value-initialized elements, or copies of the value.
+    template <class... Value>
+    void append(size_type count, const Value&... value) {
+        this->add_each(storage::end(), [&, left = count]() mutable {
+            return left-- != 0 && (emplace(end(), value...), true);
+        });
+    }
+
+    void shrink(size_type count) {
+        auto first = end();
+        for (size_type left = size(); left != count; --left) {
+            --first;
+        }
+        erase(first, end());
+    }
+
+    template <class... Arguments>
+    [[nodiscard]] T* try_emplace(links* place, Arguments&&... arguments) {
+        links* const made = storage::emplace(detail::without_journal::reports, place,
+                                             std::forward<Arguments>(arguments)...);
+        return made == nullptr ? nullptr : std::addressof(value_of(made));
+    }
+
+    [[nodiscard]] static T* told(T* made, std::error_code& ec) noexcept {
+        detail::has_succeeded(made != nullptr, ec);
+        return made;
+    }
+};
+
+// Whatever T is: T is checked when a list is constructed.
+template <class T>
+inline constexpr bool enable_shareable<shm_list<T, shm_allocator<T>>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_list<T, shm_allocator<T>>> = true;
+
+} // namespace detail
+
+template <class T>
+struct type_description<shm_list<T, shm_allocator<T>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_list<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <std::input_iterator InputIterator,
+          detail::allocator_like Allocator = shm_allocator<std::iter_value_t<InputIterator>>>
+shm_list(InputIterator, InputIterator, Allocator = Allocator())
+    -> shm_list<std::iter_value_t<InputIterator>, Allocator>;
+
+template <std::ranges::input_range Range,
+          detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
+shm_list(from_range_t, Range&&, Allocator = Allocator())
+    -> shm_list<std::ranges::range_value_t<Range>, Allocator>;
+
+template <class T, class Allocator>
+[[nodiscard]] bool operator==(const shm_list<T, Allocator>& a, const shm_list<T, Allocator>& b) {
+    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
+}
+
+/// Lexicographical, by <=> of the elements or, if they have none, by <.
+template <class T, class Allocator>
+[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_list<T, Allocator>& a,
+                                                            const shm_list<T, Allocator>& b) {
+    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
+}
+
+template <class T, class Allocator>
+void swap(shm_list<T, Allocator>& a, shm_list<T, Allocator>& b) {
+    a.swap(b);
+}
+
+/// Erases the elements for which the predicate holds; returns how many there were.
+template <class T, class Allocator, class Predicate>
+std::size_t erase_if(shm_list<T, Allocator>& list, Predicate predicate) {
+    return list.remove_if(std::move(predicate));
+}
+
+/// Erases the elements equal to the value; returns how many there were.
+template <class T, class Allocator, class U = T>
+std::size_t erase(shm_list<T, Allocator>& list, const U& value) {
+    return list.remove_if([&value](const T& element) { return element == value; });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
 // shm_map and shm_multimap: ordered maps in shared memory, with the interfaces of std::map and
 // std::multimap.
 #ifndef COHOLD_CONTAINER_SHM_MAP_HPP
@@ -22660,6 +29564,7 @@ COHOLD_NAMESPACE_END
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::less, for less than <functional> costs
+#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -22673,576 +29578,10 @@ COHOLD_NAMESPACE_END
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::less, for less than <functional> costs
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
-// How a contiguous container builds, moves, compares and destroys its elements: through the
-// allocator, or as bytes where the difference cannot be observed.
-#ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
-#define COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
-
-#include <compare>
-#include <concepts>
-#include <cstddef>
-#include <cstring>
-#include <iterator>
-#include <new>
-#include <span>   // the concepts of ranges, at a quarter of the compile time of <ranges>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
-#include <version>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-/// The first argument of constructors that take a range: C++23's tag, so that std::ranges::to
-/// finds them, or its stand-in in C++20.
-#if defined(__cpp_lib_containers_ranges)
-using from_range_t = std::from_range_t;
-#else
-struct from_range_t {
-    explicit from_range_t() = default;
-};
-#endif
-inline constexpr from_range_t from_range{};
-
-namespace detail {
-
-template <class Range, class T>
-concept container_compatible_range = std::ranges::input_range<Range> &&
-                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
-
-// Can be read twice by the rules of C++17 or by those of C++20. (A C++20 std::move_iterator obeys
-// only the older ones.)
-template <class Iterator>
-concept multipass_iterator =
-    std::forward_iterator<Iterator> ||
-    std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
-                      std::forward_iterator_tag>;
-
-// The number of elements to come, as a std::size_t, or this if it cannot be known.
-struct uncounted {};
-
-template <class Iterator>
-[[nodiscard]] auto count_of(const Iterator& first, const Iterator& last) {
-    if constexpr (multipass_iterator<Iterator>) {
-        return static_cast<std::size_t>(std::ranges::distance(first, last));
-    } else {
-        return uncounted{};
-    }
-}
-
-// Must be called before begin(), after which a single-pass range need not know its size.
-template <class Range>
-[[nodiscard]] auto count_of(Range& range) {
-    if constexpr (std::ranges::sized_range<Range> ||
-                  multipass_iterator<std::ranges::iterator_t<Range>>) {
-        return static_cast<std::size_t>(std::ranges::distance(range));
-    } else {
-        return uncounted{};
-    }
-}
-
-// ---- errors
-
-// Throws std::length_error; without exceptions, prints the same and aborts.
-[[noreturn, gnu::cold]] void raise_length_error(const char* container, std::size_t wanted,
-                                                std::size_t limit);
-
-// Throws std::out_of_range; without exceptions, prints the same and aborts.
-[[noreturn, gnu::cold]] void raise_out_of_range(const char* container, std::size_t index,
-                                                std::size_t size);
-
-// ---- comparison
-
-template <class T>
-concept less_comparable = requires(const T& a, const T& b) {
-    { a < b } -> std::convertible_to<bool>;
-};
-
-// <=>, or the weak order that < makes. A type with neither is rejected before the body is looked
-// at, so that it is no error to ask whether a container of it can be compared.
-template <class T>
-    requires std::three_way_comparable<T> || less_comparable<T>
-[[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
-    if constexpr (std::three_way_comparable<T>) {
-        return a <=> b;
-    } else {
-        if (a < b) {
-            return std::weak_ordering::less;
-        }
-        return b < a ? std::weak_ordering::greater : std::weak_ordering::equivalent;
-    }
-}
-
-template <class T>
-using synth_three_way_result =
-    decltype(synth_three_way(std::declval<const T&>(), std::declval<const T&>()));
-
-template <class T>
-[[nodiscard]] bool equal_elements(const T* a, const T* b, std::size_t count) {
-    if constexpr (std::is_integral_v<T>) {
-        return count == 0 || std::memcmp(a, b, count * sizeof(T)) == 0;
-    } else {
-        for (const T* const last = a + count; a != last; ++a, ++b) {
-            if (!static_cast<bool>(*a == *b)) {
-                return false;
-            }
-        }
-        return true;
-    }
-}
-
-template <class T>
-[[nodiscard]] synth_three_way_result<T> compare_elements(const T* a, const T* a_last, const T* b,
-                                                         const T* b_last) {
-    for (; a != a_last && b != b_last; ++a, ++b) {
-        if (const auto order = synth_three_way(*a, *b); order != 0) {
-            return order;
-        }
-    }
-    // One of them has ended.
-    if (a == a_last && b == b_last) {
-        return std::strong_ordering::equal;
-    }
-    return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
-}
-
-} // namespace detail
-
-template <class T>
-class shm_allocator;
-
-namespace detail {
-
-// ---- traits of allocators and elements
-
-template <class Allocator>
-inline constexpr bool is_shm_allocator = false;
-template <class T>
-inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
-
-template <class Allocator>
-concept allocator_like = requires(Allocator& allocator) {
-    typename Allocator::value_type;
-    allocator.allocate(std::size_t{1});
-};
-
-// The address in a fancy pointer, without a test for null where the pointer allows that.
-template <class Pointer>
-[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
-    if constexpr (requires { pointer.unchecked(); }) {
-        // The promise about the alignment keeps g++ from adding index, offset and own address in
-        // another order, which takes one instruction more in each round of a loop. For a null
-        // pointer this is the pointer's own address.
-        using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
-        constexpr std::size_t own = alignof(Pointer);
-        constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
-        return static_cast<element*>(__builtin_assume_aligned(pointer.unchecked(), least));
-    } else {
-        return std::to_address(pointer);
-    }
-}
-
-// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
-// nested allocators where they are, but trivially copyable elements cannot have any.)
-template <class Allocator, class T, class... Args>
-inline constexpr bool constructs_plainly =
-    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
-    !requires(Allocator& allocator, T* at, Args&&... args) {
-        allocator.construct(at, std::forward<Args>(args)...);
-    };
-
-template <class Allocator, class T>
-inline constexpr bool destroys_plainly =
-    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
-    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
-
-template <class Allocator, class T>
-inline constexpr bool destroys_nothing =
-    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
-
-// Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
-// class may have a constructor template for rvalues that does more.)
-template <class Allocator, class T>
-inline constexpr bool relocates_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
-    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
-
-// Moving to other memory cannot fail, so a gap can be opened, and closed again.
-template <class Allocator, class T>
-inline constexpr bool relocates_without_failure =
-    relocates_as_bytes<Allocator, T> ||
-    (std::is_nothrow_move_constructible_v<T> &&
-     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
-
-template <class T>
-inline constexpr bool assigns_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_trivially_move_assignable_v<T>;
-
-// T() is all zero bytes. (A null pointer to a data member is not.)
-template <class T>
-inline constexpr bool value_is_zero_bytes =
-    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
-
-// Cheap enough to pass by value where a reference would keep the original in memory.
-template <class T>
-inline constexpr bool fits_registers =
-    std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
-    std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
-
-// ---- sources of elements
-
-// For element_builder::fill and for assignment: *source, then ++source, once for each element. Any
-// input iterator is a source.
-
-// Not readable: stands for value-initialized elements.
-struct value_initialized {};
-
-// The same value for every element.
-template <class T>
-struct repeated {
-    const T* value;
-
-    const T& operator*() const noexcept { return *value; }
-
-    repeated& operator++() noexcept { return *this; }
-};
-
-// Elements that are moved from.
-template <class T>
-struct moved_from {
-    T* element;
-
-    T&& operator*() const noexcept { return std::move(*element); }
-
-    moved_from& operator++() noexcept {
-        ++element;
-        return *this;
-    }
-};
-
-template <class Source, class T>
-inline constexpr bool is_moved_from = false;
-template <class T>
-inline constexpr bool is_moved_from<moved_from<T>, T> = true;
-
-template <class Source, class T>
-concept elements_in_memory =
-    is_moved_from<Source, T> ||
-    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
-     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
-
-// The source is an array of T whose bytes can be copied into raw memory, or over elements.
-template <class Source, class T, class Allocator>
-concept constructs_from_bytes =
-    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
-    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
-    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
-template <class Source, class T>
-concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
-                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
-
-template <class Source>
-[[nodiscard]] const void* source_address(const Source& source) noexcept {
-    if constexpr (requires { source.element; }) {
-        return source.element;
-    } else {
-        return std::to_address(source);
-    }
-}
-
-template <class Source>
-void skip_elements(Source& source, std::size_t count) noexcept {
-    if constexpr (requires { source.element; }) {
-        source.element += count;
-    } else {
-        source += static_cast<std::iter_difference_t<Source>>(count);
-    }
-}
-
-// ---- moving, constructing and destroying
-
-// The bytes may overlap. Null with zero elements is allowed, unlike in memmove.
-template <class T>
-void move_bytes(T* to, const void* from, std::size_t count) noexcept {
-    if (count != 0) {
-        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
-    }
-}
-
-// Moves [first, last) down to the elements that begin at `to`.
-template <class T>
-void move_down(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
-        move_bytes(to, first, static_cast<std::size_t>(last - first));
-    } else {
-        for (; first != last; ++first, ++to) {
-            *to = std::move(*first);
-        }
-    }
-}
-
-// Moves [first, last) up to the elements that end at `to`.
-template <class T>
-void move_up(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
-        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
-    } else {
-        while (last != first) {
-            *--to = std::move(*--last);
-        }
-    }
-}
-
-template <class Allocator, class T>
-void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
-    if constexpr (!destroys_nothing<Allocator, T>) {
-        for (; first != last; ++first) {
-            std::allocator_traits<Allocator>::destroy(allocator, first);
-        }
-    }
-}
-
-template <class Allocator, class T, class... Args>
-void construct_element(Allocator& allocator, T* at, Args&&... args) {
-    if constexpr (constructs_plainly<Allocator, T, Args...>) {
-        construct_from<T>(at, std::forward<Args>(args)...);
-    } else {
-        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
-    }
-}
-
-// A value on its way, outside the container, but constructed and destroyed by its allocator.
-template <class Allocator, class T>
-class passing_element {
-  public:
-    passing_element(Allocator& allocator, T& from) : allocator_(allocator) {
-        construct_element(allocator_, std::addressof(value_), std::move(from));
-    }
-
-    passing_element(const passing_element&) = delete;
-    passing_element& operator=(const passing_element&) = delete;
-
-    ~passing_element() {
-        destroy_elements(allocator_, std::addressof(value_), std::addressof(value_) + 1);
-    }
-
-    void move_to(T& to) { to = std::move(value_); }
-
-  private:
-    Allocator& allocator_;
-
-    union {
-        T value_;
-    };
-};
-
-// Moves the last element of [first, last) to the front, and the others one place up.
-template <class Allocator, class T>
-void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
-    passing_element<Allocator, T> value(allocator, last[-1]);
-    move_up(first, last - 1, last);
-    value.move_to(*first);
-}
-
-template <class Allocator, class T>
-void reverse_elements(Allocator& allocator, T* first, T* last) {
-    while (first != last && first != --last) {
-        passing_element<Allocator, T> value(allocator, *first);
-        *first = std::move(*last);
-        value.move_to(*last);
-        ++first;
-    }
-}
-
-// Moves [middle, last) in front of [first, middle).
-template <class Allocator, class T>
-void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
-    reverse_elements(allocator, first, middle);
-    reverse_elements(allocator, middle, last);
-    reverse_elements(allocator, first, last);
-}
-
-// Elements under construction in raw memory, which are destroyed again unless they are kept.
-template <class Allocator>
-class element_builder {
-  public:
-    using value_type = typename std::allocator_traits<Allocator>::value_type;
-
-    element_builder(Allocator& allocator, value_type* at) noexcept
-        : allocator_(allocator), first_(at), last_(at) {}
-
-    element_builder(const element_builder&) = delete;
-    element_builder& operator=(const element_builder&) = delete;
-
-    ~element_builder() { destroy_elements(allocator_, first_, last_); }
-
-    [[nodiscard]] std::size_t size() const noexcept {
-        return static_cast<std::size_t>(last_ - first_);
-    }
-
-    void keep() noexcept { first_ = last_; }
-
-    template <class... Args>
-    void emplace(Args&&... args) {
-        construct_element(allocator_, last_, std::forward<Args>(args)...);
-        ++last_;
-    }
-
-    template <class Source>
-    void fill(Source source, std::size_t count) {
-        if constexpr (std::same_as<Source, value_initialized>) {
-            fill_default(count);
-        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
-            move_bytes(last_, source_address(source), count);
-            last_ += count;
-        } else {
-            for (; count != 0; --count, static_cast<void>(++source)) {
-                emplace(*source);
-            }
-        }
-    }
-
-    // Moves the elements [first, position) in front of those that are here, and [position, last)
-    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
-    void surround(value_type* first, value_type* position, value_type* last) {
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            first_ -= position - first;
-            move_bytes(first_, first, static_cast<std::size_t>(position - first));
-            move_bytes(last_, position, static_cast<std::size_t>(last - position));
-            last_ += last - position;
-        } else {
-            for (value_type* from = position; from != first;) {
-                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
-                --first_;
-            }
-            for (; position != last; ++position) {
-                emplace(std::move_if_noexcept(*position));
-            }
-        }
-    }
-
-  private:
-    void fill_default(std::size_t count) {
-        if constexpr (value_is_zero_bytes<value_type> &&
-                      constructs_plainly<Allocator, value_type>) {
-            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
-            last_ += count;
-        } else {
-            for (; count != 0; --count) {
-                emplace();
-            }
-        }
-    }
-
-    Allocator& allocator_;
-    value_type* first_;
-    value_type* last_;
-};
-
-// A gap of raw memory among elements: the tail is moved up to make room, and back down unless the
-// gap is filled. Only for elements whose relocation cannot fail.
-template <class Allocator>
-class element_gap {
-  public:
-    using value_type = typename std::allocator_traits<Allocator>::value_type;
-
-    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
-        : allocator_(allocator), position_(position), last_(last), count_(count) {
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
-        } else {
-            while (last != position) {
-                relocate(last - 1, last - 1 + count);
-                --last;
-            }
-        }
-    }
-
-    element_gap(const element_gap&) = delete;
-    element_gap& operator=(const element_gap&) = delete;
-
-    ~element_gap() {
-        if (count_ == 0) {
-            return;
-        }
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
-        } else {
-            for (; position_ != last_; ++position_) {
-                relocate(position_ + count_, position_);
-            }
-        }
-    }
-
-    void keep() noexcept { count_ = 0; }
-
-  private:
-    void relocate(value_type* from, value_type* to) noexcept {
-        construct_element(allocator_, to, std::move(*from));
-        if constexpr (!destroys_nothing<Allocator, value_type>) {
-            std::allocator_traits<Allocator>::destroy(allocator_, from);
-        }
-    }
-
-    Allocator& allocator_;
-    value_type* position_;
-    value_type* last_;
-    std::size_t count_;
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for elements.hpp.
-#ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_IPP
-#define COHOLD_CONTAINER_DETAIL_ELEMENTS_IPP
-
-#include <cstdio>
-#include <stdexcept>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-[[noreturn]] [[gnu::noinline]] COHOLD_INLINE void
-raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
-#if defined(__cpp_exceptions)
-    char text[160];
-    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
-                  container, wanted, limit);
-    throw std::length_error(text);
-#else
-    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
-          limit);
-#endif
-}
-
-[[noreturn]] [[gnu::noinline]] COHOLD_INLINE void
-raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
-#if defined(__cpp_exceptions)
-    char text[160];
-    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
-                  container, index, size);
-    throw std::out_of_range(text);
-#else
-    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
-#endif
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
 // An ordered tree of values in nodes of their own, of which the maps and sets are made.
 #ifndef COHOLD_CONTAINER_DETAIL_TREE_HPP
 #define COHOLD_CONTAINER_DETAIL_TREE_HPP
@@ -23250,7 +29589,6 @@ COHOLD_NAMESPACE_END
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <new>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
 #include <utility>
@@ -23321,34 +29659,32 @@ struct tree_head : tree_links {
 
 static_assert(sizeof(tree_links) == 24 && sizeof(tree_head) == 48);
 
-// Saves bytes before they change; an exception if that is not possible.
+// Saves bytes before they change. If that is not possible: an exception or, for an operation that
+// reports failure, false.
 struct tree_undo {
-    void* record; // null: there is nothing to save for
-    void (*save)(void* record, const void* at, std::size_t bytes);
+    void* record = nullptr; // null: there is nothing to save for
+    bool (*save)(void* record, const void* at, std::size_t bytes) = nullptr;
 
-    void before_change(const tree_links* node) const {
-        if (record != nullptr) {
-            save(record, node, sizeof *node);
-        }
+    bool before_change(const tree_links* node) const {
+        return record == nullptr || save(record, node, sizeof *node);
     }
 
-    void before_change(const tree_head* head) const {
-        if (record != nullptr) {
-            save(record, head, sizeof *head);
-        }
+    bool before_change(const tree_head* head) const {
+        return record == nullptr || save(record, head, sizeof *head);
     }
 };
 
 // Puts in a new node, as the child of `parent` on that side, which must be free; in an empty tree,
-// as child 0 of the head. An exception leaves the tree half changed; the saved bytes must then be
-// restored.
-void link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
-                    const tree_undo& undo);
+// as child 0 of the head. All that changes is saved first: after an exception, or if the result is
+// false, the tree is as before.
+[[nodiscard]] bool link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
+                                  const tree_undo& undo);
 
 // Throws std::out_of_range; without exceptions, prints the same and aborts.
 [[noreturn, gnu::cold]] void raise_no_key(const char* function);
 
-// Takes a node out, whose own links stay as they are.
+// Takes a node out, whose own links stay as they are. `undo` must not report failure. An exception
+// leaves the tree half changed; the saved bytes must then be restored.
 void unlink_tree_node(tree_head& head, tree_links* node, const tree_undo& undo);
 
 } // namespace detail
@@ -23374,11 +29710,47 @@ class tree_change {
   public:
     tree_change(tree_head& head, const tree_undo& undo) noexcept : head_(head), undo_(undo) {}
 
-    void link(tree_links* parent, int side, tree_links* node) {
-        undo_.before_change(&head_);
-        if (parent != &head_) {
-            undo_.before_change(parent);
+    // Saves all that link() changes. Returns false if that is not possible.
+    [[nodiscard]] bool save_for_link(tree_links* parent, int side) {
+        if (!undo_.before_change(&head_)) {
+            return false;
         }
+        if (parent == &head_) {
+            return true;
+        }
+        if (!undo_.before_change(parent)) {
+            return false;
+        }
+        while (parent->is_red()) {
+            tree_links* const above = parent->up();
+            const int own_side = side_of(above, parent);
+            tree_links* const uncle = above->at(above->child[1 - own_side]);
+            if (!undo_.before_change(above)) {
+                return false;
+            }
+            tree_links* const next = above->up();
+            if (!is_red(uncle)) { // one or two nodes turn, and that is all
+                tree_links* const given =
+                    side == own_side ? parent->at(parent->child[1 - side]) : nullptr;
+                return (next == &head_ || undo_.before_change(next)) &&
+                       (given == nullptr || undo_.before_change(given));
+            }
+            if (!undo_.before_change(uncle)) {
+                return false;
+            }
+            if (next == &head_) {
+                return true;
+            }
+            side = side_of(next, above);
+            parent = next;
+            if (parent->is_red() && !undo_.before_change(parent)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    void link(tree_links* parent, int side, tree_links* node) noexcept {
         node->child[0] = node->child[1] = 0;
         node->parent = distance(node, parent) | 1;
         set_child(parent, side, node);
@@ -23576,605 +29948,17 @@ class tree_change {
 #endif
 }
 
-COHOLD_INLINE void link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
+COHOLD_INLINE bool link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
                                   const tree_undo& undo) {
-    tree_change(head, undo).link(parent, side, node);
+    if (undo.record != nullptr && !tree_change(head, undo).save_for_link(parent, side)) {
+        return false;
+    }
+    tree_change(head, {}).link(parent, side, node);
+    return true;
 }
 
 COHOLD_INLINE void unlink_tree_node(tree_head& head, tree_links* node, const tree_undo& undo) {
     tree_change(head, undo).unlink(node);
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-// What makes an operation of a container happen completely or not at all: the record of what it
-// changes, the section in which that is saved, and raw memory that is freed unless the operation
-// takes it.
-#ifndef COHOLD_CONTAINER_DETAIL_UNDO_HPP
-#define COHOLD_CONTAINER_DETAIL_UNDO_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// What an operation does when a full segment has no room for the journal of its section.
-enum class without_journal {
-    fails, // it throws before anything is changed
-    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak
-    // memory.
-    happens,
-    reports, // there is no section; last_failure() says why
-};
-
-// So few bytes are saved rather than moved step by step.
-inline constexpr std::size_t most_bytes_saved = 256;
-
-[[gnu::cold]] void save_slowly(transaction& mine, const void* at, std::size_t bytes, bool words,
-                               without_journal otherwise);
-
-// Removed elements are kept in private memory only: after a kill, only what has taken their
-// place would be left.
-[[gnu::cold]] void save_words_unkept(transaction& mine, const void* words, std::size_t bytes,
-                                     without_journal otherwise);
-
-[[nodiscard, gnu::cold]] transaction* find_slowly(segment_header& header,
-                                                  without_journal otherwise);
-
-inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
-    char* const place = static_cast<char*>(first);
-    std::memmove(place + distance, place, bytes);
-    return {place, bytes, distance};
-}
-
-// What an operation saves before it changes it, in its own section or in one around it. Allocators
-// other than shm_allocator have no segment, and so no sections: this does nothing.
-template <class Allocator>
-class undo_record {
-  public:
-    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
-
-    bool size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {
-        return false;
-    }
-
-    void all(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
-
-    [[nodiscard]] bool is_outermost() const noexcept { return true; }
-
-    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
-
-    [[nodiscard]] bool try_elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {
-        return true;
-    }
-
-    [[nodiscard]] bool has_room_to_move() noexcept { return true; }
-
-    [[nodiscard]] bool is_there() const noexcept { return true; }
-
-    [[noreturn]] void raise_no_room() const { raise(errc::out_of_space, "no room"); }
-
-    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
-                std::uint64_t /*then*/) noexcept {}
-
-    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
-        return moved_at_once(first, bytes, distance);
-    }
-
-    void begins(const void* /*container*/, const void* /*words*/, std::size_t /*bytes*/) noexcept {}
-
-    void fresh(const void* /*container*/) noexcept {}
-
-    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
-
-    void renewed(const void* /*container*/) noexcept {}
-
-    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
-
-    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
-                                        std::uint64_t /*size*/) noexcept {
-        return now;
-    }
-
-    class cover {
-      public:
-        cover(undo_record& /*section*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
-
-        ~cover() {} // NOLINT: like that of the specialization
-    };
-};
-
-template <class T>
-class undo_record<shm_allocator<T>> {
-  public:
-    // nullptr: there is no section.
-    undo_record(transaction* mine, without_journal otherwise) noexcept
-        : mine_(mine), otherwise_(otherwise) {}
-
-    [[nodiscard]] bool is_there() const noexcept { return mine_ != nullptr; }
-
-    // nullptr without a section.
-    [[nodiscard]] transaction* thread() const noexcept { return mine_; }
-
-    // Saves the words of a container before they change.
-    void words(const void* container, const void* first, std::size_t bytes) {
-        if (mine_ != nullptr && mine_->needs_saved(container)) {
-            save(first, bytes);
-        }
-    }
-
-    // Saves the number of elements, once in a section. Returns whether this is the first time.
-    bool size(const void* container, const void* word, std::uint64_t now) {
-        return mine_ != nullptr && save_once(container, word, 8, now);
-    }
-
-    // Saves all that a container has, once in a section: its words, and elements in their place.
-    void all(const void* container, const void* first, std::size_t bytes) {
-        if (mine_ == nullptr) {
-            return;
-        }
-        if (mine_->depth() != 1) {
-            save_once(container, first, bytes, 0);
-        } else if (mine_->needs_saved(container)) { // nothing more will follow in the section
-            save(first, bytes);
-        }
-    }
-
-    // Does the section end with the operation?
-    [[nodiscard]] bool is_outermost() const noexcept {
-        return mine_ == nullptr || mine_->depth() == 1;
-    }
-
-    // Saves elements before they change or end.
-    void elements(const void* first, std::size_t bytes) {
-        if (mine_ != nullptr && bytes != 0 && mine_->needs_saved(first)) {
-            save(first, bytes, false);
-        }
-    }
-
-    // Does the journal have room for moves of elements that must not fail half-way?
-    [[nodiscard]] bool has_room_to_move() noexcept {
-        return mine_ == nullptr || mine_->make_room_to_shift();
-    }
-
-    // After a failed try_.
-    [[noreturn, gnu::cold]] void raise_no_room() const {
-        raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
-    }
-
-    // The same, but returns false where that is not possible: last_failure() says why.
-    [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
-        std::error_code ec;
-        if (mine_ != nullptr && bytes != 0 && mine_->needs_saved(first)) {
-            mine_->save(first, bytes, ec);
-        }
-        return !ec;
-    }
-
-    // Saves the number of elements, now `now` and afterwards `then`, because the last ones are
-    // about to be moved up or down. For an operation that is a section.
-    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
-        if (mine_ == nullptr) {
-            return;
-        }
-        if (mine_->depth() == 1) { // nothing more will follow in the section
-            if (mine_->needs_saved(container)) {
-                save(word, 8);
-            }
-            return;
-        }
-        size(container, word, now);
-        if (std::uint64_t* const saved = mine_->saved_size(container);
-            saved != nullptr && (then > now || then < *saved)) {
-            *saved = then; // what was moved must be there to be moved back
-        }
-    }
-
-    // Moves elements that are plain bytes to a place where nothing has to be saved.
-    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
-        if (bytes > most_bytes_saved && mine_ != nullptr && mine_->is_inside(first) &&
-            mine_->needs_saved(first)) {
-            return move_step_by_step(static_cast<char*>(first), bytes, distance);
-        }
-        elements(first, bytes);
-        return moved_at_once(first, bytes, distance);
-    }
-
-    // The container, which has no elements yet, is about to take those of another one. If it is on
-    // a stack, it outlives an undone section, and has to be empty again then, because the other
-    // container has its elements back.
-    void begins(const void* container, const void* words, std::size_t bytes) noexcept {
-        if (mine_ != nullptr && mine_->is_undoable() && !mine_->is_inside(container)) {
-            mine_->save(words, bytes); // calls std::terminate if there is no memory for it
-        }
-    }
-
-    // The container has a new block: none of its elements was there when the section began.
-    void fresh(const void* container) noexcept { exchanged(container, 0); }
-
-    // The container, whose words are saved, has taken another one's elements: all of them may have
-    // been there when the section began.
-    void exchanged(const void* container, std::uint64_t size) noexcept {
-        if (mine_ != nullptr) {
-            if (mine_->is_unkept()) [[unlikely]] {
-                mine_->forget_size(container);
-            } else {
-                mine_->note_size(container, size);
-            }
-        }
-    }
-
-    // The container, whose words are saved, has taken another one's elements: next time its size is
-    // saved again, as in a new section.
-    void renewed(const void* container) noexcept {
-        if (mine_ != nullptr && mine_->saved_size(container) != nullptr) {
-            mine_->forget_size(container);
-        }
-    }
-
-    // The lifetime of the container itself ends: if it is on a stack, nothing must be restored in
-    // its place.
-    void ends(const void* container, std::size_t bytes) noexcept {
-        if (mine_->saved_size(container) != nullptr) {
-            mine_->forget_size(container);
-        }
-        if (!mine_->is_inside(container)) {
-            mine_->forget(container, bytes);
-        }
-    }
-
-    // The elements from `now` to `size` are about to be removed: returns the end of those that must
-    // be saved. Called after size().
-    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
-                                        std::uint64_t size) noexcept {
-        if (mine_ == nullptr) {
-            return now;
-        }
-        std::uint64_t* const saved = mine_->saved_size(container);
-        if (saved == nullptr) {
-            return size;
-        }
-        const std::uint64_t until = *saved < size ? *saved : size;
-        if (now < *saved) {
-            *saved = now;
-        }
-        return until < now ? now : until;
-    }
-
-    // While it lives, these bytes, which are saved, are not saved again.
-    class cover {
-      public:
-        cover(undo_record& section, const void* first, std::size_t bytes) noexcept
-            : mine_(section.mine_) {
-            if (mine_ != nullptr) {
-                outer_ = mine_->cover({reinterpret_cast<std::uintptr_t>(first), bytes});
-            }
-        }
-
-        cover(const cover&) = delete;
-        cover& operator=(const cover&) = delete;
-
-        ~cover() {
-            if (mine_ != nullptr) {
-                static_cast<void>(mine_->cover(outer_));
-            }
-        }
-
-      private:
-        transaction* mine_;
-        transaction::range outer_{};
-    };
-
-  private:
-    // Returns whether this is the first time in the section.
-    bool save_once(const void* container, const void* words, std::size_t bytes, std::uint64_t now) {
-        if (mine_->saved_size(container) != nullptr) {
-            return false;
-        }
-        if (!mine_->needs_saved(container)) {
-            return true;
-        }
-        if (mine_->is_unkept() && mine_->is_inside(container)) [[unlikely]] {
-            save_words_unkept(*mine_, words, bytes, otherwise_);
-            return true;
-        }
-        save(words, bytes);
-        mine_->note_size(container, now);
-        return true;
-    }
-
-    void save(const void* at, std::size_t bytes, bool words = true) {
-        if (!mine_->save_at_hand(at, bytes)) [[unlikely]] {
-            save_slowly(*mine_, at, bytes, words, otherwise_);
-        }
-    }
-
-    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
-        std::error_code ec;
-        const byte_shift moved = mine_->shift(first, bytes, distance, ec);
-        raise_if(ec);
-        return moved;
-    }
-
-    transaction* mine_;
-    without_journal otherwise_;
-};
-
-// The section of an operation.
-template <class Allocator>
-class undo_scope : public undo_record<Allocator> {
-  public:
-    explicit undo_scope(const Allocator& /*allocator*/,
-                        without_journal /*otherwise*/ = without_journal::fails) noexcept {}
-
-    void roll_back() noexcept {}
-
-    ~undo_scope() {} // NOLINT: like that of the specialization
-};
-
-template <class T>
-class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
-  public:
-    explicit undo_scope(const shm_allocator<T>& allocator,
-                        without_journal otherwise = without_journal::fails)
-        : undo_scope(find(allocator.header(), otherwise), otherwise) {}
-
-    // Undoes what was saved in this section, and what was allocated.
-    void roll_back() noexcept {
-        if (section_) {
-            section_.roll_back();
-        }
-    }
-
-  private:
-    undo_scope(transaction* mine, without_journal otherwise) noexcept
-        : undo_record<shm_allocator<T>>(mine, otherwise), section_(mine, false) {}
-
-    static transaction* find(segment_header* header, without_journal otherwise) {
-        if (header == nullptr) {
-            return nullptr;
-        }
-        if (transaction* const known = known_transaction(header); known != nullptr) [[likely]] {
-            return known;
-        }
-        return find_slowly(*header, otherwise);
-    }
-
-    section section_;
-};
-
-// The section of an operation that saves a few bytes, changes them, and does nothing else: neither
-// another operation nor anything that can fail. So all that is needed is the journal itself.
-template <class Allocator>
-class brief_section {
-  public:
-    explicit brief_section(const Allocator& /*allocator*/) noexcept {}
-
-    ~brief_section() {} // NOLINT: like that of the specialization
-
-    [[nodiscard]] bool save(const void* /*at*/, std::size_t /*bytes*/) noexcept { return true; }
-};
-
-template <class T>
-class brief_section<shm_allocator<T>> {
-  public:
-    [[gnu::always_inline]] explicit brief_section(const shm_allocator<T>& allocator) noexcept {
-        segment_header* const header = allocator.header();
-        if (header == nullptr) {
-            is_needed_ = false;
-        } else if (transaction* const known = known_transaction(header);
-                   known != nullptr && can_open_first(*known)) [[likely]] {
-            mine_ = known;
-        }
-    }
-
-    brief_section(const brief_section&) = delete;
-    brief_section& operator=(const brief_section&) = delete;
-
-    [[gnu::always_inline]] ~brief_section() {
-        if (mine_ != nullptr) {
-            store_in_order(mine_->log().top, mine_->first().top);
-        }
-    }
-
-    // False: it takes an ordinary section, because one is open already, for instance, or the bytes
-    // are not in the segment. Nothing must have been changed before.
-    [[nodiscard, gnu::always_inline]] bool save(const void* at, std::size_t bytes) noexcept {
-        return mine_ != nullptr ? mine_->save_at_hand(at, bytes) : !is_needed_;
-    }
-
-  private:
-    transaction* mine_ = nullptr;
-    bool is_needed_ = true;
-};
-
-// Is a change by one store to memory of a segment complete by itself?
-template <class Allocator>
-[[nodiscard]] inline bool no_section_is_open() noexcept {
-    if constexpr (is_shm_allocator<Allocator>) {
-        return !has_open_sections();
-    } else {
-        return true;
-    }
-}
-
-template <class T>
-[[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {
-    return has_open_sections() && open_transaction(allocator.header()) != nullptr;
-}
-
-// Runs `run(undo_record&)` if this thread has a section open in the allocator's segment.
-template <class Allocator, class Run>
-inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
-                            const Run& /*run*/) noexcept {
-}
-
-template <class T, class Run>
-inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
-                            const Run& run) {
-    if (has_open_sections()) [[unlikely]] {
-        if (transaction* const mine = open_transaction(allocator.header()); mine != nullptr) {
-            undo_record<shm_allocator<T>> open(mine, otherwise);
-            run(open);
-        }
-    }
-}
-
-// Does a container lie in the segment of its allocator, so that others find it after a kill, while
-// this thread has no section open there? False in a forked child that has not used the segment:
-// what it destroys belongs to its parent.
-template <class Allocator>
-[[nodiscard]] bool is_alone_in_segment(const Allocator& /*allocator*/,
-                                       const void* /*container*/) noexcept {
-    return false;
-}
-
-template <class T>
-[[nodiscard]] bool is_alone_in_segment(const shm_allocator<T>& allocator,
-                                       const void* container) noexcept {
-    const segment_header* const header = allocator.header();
-    return header != nullptr &&
-           reinterpret_cast<std::uintptr_t>(container) - reinterpret_cast<std::uintptr_t>(header) <
-               local_of(*header).reserve &&
-           is_participant(*header) && !is_section_open(allocator);
-}
-
-// Is this a forked child that has not used the segment? Its copies of pointers and of node handles
-// belong to its parent.
-template <class Allocator>
-[[nodiscard]] bool is_inherited_from_parent(const Allocator& /*memory*/) noexcept {
-    return false;
-}
-
-template <class T>
-[[nodiscard]] bool is_inherited_from_parent(const shm_allocator<T>& memory) noexcept {
-    return memory.header() != nullptr && !is_participant(*memory.header());
-}
-
-// Called when a pointer or node handle ends: if it is outside the segment, no open section restores
-// it any more.
-[[gnu::cold]] void forget_in_open_sections(const void* object, std::size_t bytes) noexcept;
-
-// Compilers may consider a destructor's last stores to its object dead.
-inline void keep_stores_of(const void* object) noexcept {
-    asm volatile("" : : "r"(object) : "memory");
-}
-
-// Raw memory for a number of elements, freed unless released, and the section of the operation that
-// needs it, so that a killed process leaves either the old block or the new one.
-template <class Allocator>
-class raw_block {
-  public:
-    using traits = std::allocator_traits<Allocator>;
-    using pointer = typename traits::pointer;
-    using size_type = typename traits::size_type;
-
-    raw_block(Allocator& allocator, size_type capacity)
-        : section_(allocator), allocator_(allocator),
-          memory_(traits::allocate(allocator, capacity)), capacity_(capacity) {}
-
-    // Memory from `allocate()`, which returns null if there is none: then this holds nothing.
-    template <class Allocate>
-    raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
-        : section_(allocator, without_journal::reports), allocator_(allocator),
-          memory_(section_.is_there() ? allocate() : nullptr),
-          capacity_(memory_ == nullptr ? 0 : capacity) {}
-
-    raw_block(const raw_block&) = delete;
-    raw_block& operator=(const raw_block&) = delete;
-
-    ~raw_block() {
-        if (capacity_ != 0) {
-            traits::deallocate(allocator_, memory_, capacity_);
-        }
-    }
-
-    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
-
-    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
-
-    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
-
-    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
-
-    [[nodiscard]] undo_record<Allocator>& section() noexcept { return section_; }
-
-    void release() noexcept { capacity_ = 0; }
-
-  private:
-    undo_scope<Allocator> section_;
-    Allocator& allocator_;
-    pointer memory_;
-    size_type capacity_;
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for undo.hpp.
-#ifndef COHOLD_CONTAINER_DETAIL_UNDO_IPP
-#define COHOLD_CONTAINER_DETAIL_UNDO_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-[[gnu::noinline]] COHOLD_INLINE void save_slowly(transaction& mine, const void* at,
-                                                 std::size_t bytes, bool words,
-                                                 without_journal otherwise) {
-    if (otherwise == without_journal::fails) {
-        mine.save(at, bytes);
-    } else {
-        mine.save_anyhow(at, bytes, words);
-    }
-}
-
-[[gnu::noinline]] COHOLD_INLINE void save_words_unkept(transaction& mine, const void* words,
-                                                       std::size_t bytes,
-                                                       without_journal otherwise) {
-    if (otherwise == without_journal::fails) {
-        raise(errc::out_of_space,
-              "elements were removed in the section that is open, and the segment has no room "
-              "to keep them: end the section first");
-    }
-    mine.save_anyhow(words, bytes, true);
-}
-
-[[gnu::noinline]] COHOLD_INLINE transaction* find_slowly(segment_header& header,
-                                                         without_journal otherwise) {
-    std::error_code ec;
-    if (otherwise != without_journal::happens) {
-        transaction* const mine = self(header, ec);
-        if (otherwise == without_journal::fails) {
-            raise_if(ec);
-        }
-        return mine;
-    }
-    const report_keeper keeper;
-    return self(header, ec);
-}
-
-[[gnu::noinline]] COHOLD_INLINE void forget_in_open_sections(const void* object,
-                                                             std::size_t bytes) noexcept {
-    join_thread(); // or it is not known which sections are open
-    for (transaction* each = last_opened(); each != nullptr; each = each->next_open()) {
-        if (!each->is_inside(object)) {
-            each->forget(object, bytes);
-        }
-    }
 }
 
 } // namespace detail
@@ -24191,85 +29975,17 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 template <class Value>
-struct tree_node : tree_links {
-    tree_node() noexcept {} // NOLINT: the value is constructed by the allocator
+using tree_node = linked_node<tree_links, Value>;
 
-    tree_node(const tree_node&) = delete;
-    tree_node& operator=(const tree_node&) = delete;
-
-    ~tree_node() {} // NOLINT: and destroyed by it
-
-    union {
-        alignas(8) alignas(Value) Value value;
-    };
-};
-
-/// Belongs to one process and one mapping, as a pointer does. Valid until its element is erased.
 template <class Value, bool Const>
-class tree_iterator {
-  public:
-    using iterator_category = std::bidirectional_iterator_tag;
-    using value_type = Value;
-    using difference_type = std::ptrdiff_t;
-    using reference = std::conditional_t<Const, const Value&, Value&>;
-    using pointer = std::conditional_t<Const, const Value*, Value*>;
-
-    tree_iterator() noexcept = default;
-
-    template <bool Other>
-        requires(Const && !Other)
-    tree_iterator(const tree_iterator<Value, Other>& other) noexcept // NOLINT: converts
-        : at_(other.links()) {}
-
-    // For the containers.
-    explicit tree_iterator(tree_links* at) noexcept : at_(at) {}
-
-    [[nodiscard]] tree_links* links() const noexcept { return at_; }
-
-    [[nodiscard]] reference operator*() const noexcept {
-        return static_cast<tree_node<Value>*>(at_)->value;
-    }
-
-    [[nodiscard]] pointer operator->() const noexcept { return std::addressof(**this); }
-
-    tree_iterator& operator++() noexcept {
-        at_ = at_->next();
-        return *this;
-    }
-
-    tree_iterator operator++(int) noexcept {
-        tree_iterator before = *this;
-        ++*this;
-        return before;
-    }
-
-    tree_iterator& operator--() noexcept {
-        at_ = at_->next(0);
-        return *this;
-    }
-
-    tree_iterator operator--(int) noexcept {
-        tree_iterator before = *this;
-        --*this;
-        return before;
-    }
-
-    [[nodiscard]] friend bool operator==(const tree_iterator& a, const tree_iterator& b) noexcept {
-        return a.at_ == b.at_;
-    }
-
-  private:
-    tree_links* at_ = nullptr;
-};
+using tree_iterator = linked_iterator<tree_links, Value, Const>;
 
 // The element of a map or set outside of it, and outside of the segment. If a section is undone,
 // the handle has again what it had before. If the process dies, the memory is lost, unless a
 // section around it is undone.
 template <class Value, class Allocator>
 class tree_handle_storage {
-    using traits =
-        typename std::allocator_traits<Allocator>::template rebind_traits<tree_node<Value>>;
-    using node_allocator = typename traits::allocator_type;
+    using pool = node_pool<tree_links, Value, Allocator>;
 
   public:
     using allocator_type = Allocator;
@@ -24364,53 +30080,13 @@ class tree_handle_storage {
         if (is_inherited_from_parent(alloc_)) {
             return;
         }
-        node_allocator memory(alloc_);
         undo_scope<Allocator> section(alloc_, without_journal::happens);
         section.elements(std::addressof(node_->value), sizeof(Value));
-        traits::destroy(memory, std::addressof(node_->value));
-        traits::deallocate(memory,
-                           std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
+        pool::free(alloc_, node_);
     }
 
     tree_node<Value>* node_ = nullptr;
     [[no_unique_address]] Allocator alloc_{};
-};
-
-// How a tree's operations are undone: by their section's journal.
-template <class Allocator>
-class tree_operation {
-  public:
-    explicit tree_operation(const Allocator& allocator,
-                            without_journal otherwise = without_journal::fails)
-        : section_(allocator, otherwise) {}
-
-    tree_operation(const tree_operation&) = delete;
-    tree_operation& operator=(const tree_operation&) = delete;
-
-    ~tree_operation() {
-        if (!done_) {
-            section_.roll_back();
-        }
-    }
-
-    void done() noexcept { done_ = true; }
-
-    [[nodiscard]] undo_scope<Allocator>& section() noexcept { return section_; }
-
-    [[nodiscard]] tree_undo undo() noexcept {
-        if constexpr (is_shm_allocator<Allocator>) {
-            return {section_.is_there() ? static_cast<void*>(std::addressof(section_)) : nullptr,
-                    [](void* record, const void* at, std::size_t bytes) {
-                        static_cast<undo_scope<Allocator>*>(record)->words(at, at, bytes);
-                    }};
-        } else {
-            return {nullptr, nullptr};
-        }
-    }
-
-  private:
-    undo_scope<Allocator> section_;
-    bool done_ = false;
 };
 
 // `KeyOf` gets the key of a value; if `Multiple`, there may be several with the same key.
@@ -24420,9 +30096,9 @@ class tree {
     using node = tree_node<Value>;
     using iterator = tree_iterator<Value, false>;
     using const_iterator = tree_iterator<Value, true>;
-    using operation = tree_operation<Allocator>;
-    using traits = typename std::allocator_traits<Allocator>::template rebind_traits<node>;
-    using node_allocator = typename traits::allocator_type;
+    using pool = node_pool<tree_links, Value, Allocator>;
+    using operation = typename pool::operation;
+    using new_node = typename pool::new_node;
     using size_type = std::size_t;
 
     // Where a new node belongs, or the node that is there.
@@ -24568,56 +30244,15 @@ class tree {
 
     // ---- changing
 
-    // A new node, which is destroyed and freed unless it is released.
-    class new_node {
-      public:
-        template <class... Arguments>
-        new_node(tree& where, Arguments&&... arguments)
-            : memory_(where.alloc_), node_(std::to_address(traits::allocate(memory_, 1))) {
-            ::new (static_cast<void*>(node_)) tree_links();
-#if defined(__cpp_exceptions)
-            try {
-                traits::construct(memory_, std::addressof(node_->value),
-                                  std::forward<Arguments>(arguments)...);
-            } catch (...) {
-                deallocate();
-                throw;
-            }
-#else
-            traits::construct(memory_, std::addressof(node_->value),
-                              std::forward<Arguments>(arguments)...);
-#endif
-        }
-
-        new_node(const new_node&) = delete;
-        new_node& operator=(const new_node&) = delete;
-
-        ~new_node() {
-            if (node_ != nullptr) {
-                traits::destroy(memory_, std::addressof(node_->value));
-                deallocate();
-            }
-        }
-
-        [[nodiscard]] node* get() const noexcept { return node_; }
-
-        node* release() noexcept { return std::exchange(node_, nullptr); }
-
-      private:
-        void deallocate() noexcept {
-            traits::deallocate(
-                memory_, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
-        }
-
-        node_allocator memory_;
-        node* node_;
-    };
-
-    // Returns the node with the key, and whether it is new.
+    // Returns the node with the key, and whether it is new. Without memory, an exception or, if the
+    // operation `reports`, nullptr: last_failure() says why.
     template <class... Arguments>
-    std::pair<tree_links*, bool> emplace(Arguments&&... arguments) {
-        operation change(alloc_);
-        new_node made(*this, std::forward<Arguments>(arguments)...);
+    std::pair<tree_links*, bool> emplace(without_journal otherwise, Arguments&&... arguments) {
+        operation change(alloc_, otherwise);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
+        if (made.get() == nullptr) {
+            return {nullptr, false};
+        }
         const place where = place_of(key_of(made.get()));
         return link(change, made, where);
     }
@@ -24625,17 +30260,24 @@ class tree {
     template <class... Arguments>
     std::pair<tree_links*, bool> emplace_hint(tree_links* hint, Arguments&&... arguments) {
         operation change(alloc_);
-        new_node made(*this, std::forward<Arguments>(arguments)...);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
         const place where = place_of(hint, key_of(made.get()));
         return link(change, made, where);
     }
 
-    // With a place that was found for the key that the arguments make.
+    // The same with a place that was found for the key that the arguments make.
     template <class... Arguments>
-    tree_links* emplace_at(const place& where, Arguments&&... arguments) {
-        operation change(alloc_);
-        new_node made(*this, std::forward<Arguments>(arguments)...);
-        return link(change, made, where).first;
+    std::pair<tree_links*, bool> emplace_at(const place& where, without_journal otherwise,
+                                            Arguments&&... arguments) {
+        if (where.found != nullptr) {
+            return {where.found, false};
+        }
+        operation change(alloc_, otherwise);
+        new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
+        if (made.get() == nullptr) {
+            return {nullptr, false};
+        }
+        return link(change, made, where);
     }
 
     // Of a handle. False: its key is there.
@@ -24645,14 +30287,14 @@ class tree {
         }
         operation change(alloc_);
         change.section().words(taken, taken, sizeof(tree_links));
-        link_tree_node(head_, where.parent, where.side, taken, change.undo());
+        static_cast<void>(link_tree_node(head_, where.parent, where.side, taken, undo(change)));
         change.done();
         return {taken, true};
     }
 
     node* unlink(tree_links* at) {
-        operation change(alloc_);
-        unlink_tree_node(head_, at, change.undo());
+        operation change(alloc_, several_steps);
+        unlink_tree_node(head_, at, undo(change));
         change.done();
         return static_cast<node*>(at);
     }
@@ -24671,11 +30313,11 @@ class tree {
     // Returns the node behind it.
     tree_links* erase(tree_links* at) {
         tree_links* const next = at->next();
-        operation change(alloc_);
-        unlink_tree_node(head_, at, change.undo());
-        save_value(change.section(), at);
+        operation change(alloc_, several_steps);
+        unlink_tree_node(head_, at, undo(change));
+        pool::save_value(change.section(), at);
         change.done();
-        free_node(static_cast<node*>(at));
+        pool::free(alloc_, at);
         return next;
     }
 
@@ -24685,7 +30327,7 @@ class tree {
             clear();
             return end();
         }
-        operation change(alloc_);
+        operation change(alloc_, several_steps);
         while (first != last) {
             first = erase(first);
         }
@@ -24771,22 +30413,23 @@ class tree {
             change.done();
             return {where.found, false};
         }
-        link_tree_node(head_, where.parent, where.side, made.get(), change.undo());
+        if (!link_tree_node(head_, where.parent, where.side, made.get(), undo(change))) {
+            return {nullptr, false};
+        }
         change.done();
         return {made.release(), true};
     }
 
-    void save_value(undo_record<Allocator>& section, tree_links* at) {
-        if constexpr (!destroys_nothing<Allocator, Value>) {
-            section.elements(std::addressof(static_cast<node*>(at)->value), sizeof(Value));
+    [[nodiscard]] static tree_undo undo(operation& change) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (change.section().is_there()) {
+                return {std::addressof(change),
+                        [](void* record, const void* at, std::size_t bytes) {
+                            return static_cast<operation*>(record)->saves_words(at, bytes);
+                        }};
+            }
         }
-    }
-
-    void free_node(node* at) noexcept {
-        node_allocator memory(alloc_);
-        traits::destroy(memory, std::addressof(at->value));
-        traits::deallocate(memory, std::pointer_traits<typename traits::pointer>::pointer_to(*at),
-                           1);
+        return {};
     }
 
     // Frees all nodes, without recursion, and without changing them. In a section their values are
@@ -24801,10 +30444,8 @@ class tree {
                 tree_links* const parent = at->up();
                 const bool was_left = parent->left() == at;
                 tree_links* const sibling = was_left ? parent->right() : nullptr;
-                if_section_open(
-                    alloc_, without_journal::happens,
-                    [this, at](undo_record<Allocator>& section) { save_value(section, at); });
-                free_node(static_cast<node*>(at));
+                pool::save_value_if_open(alloc_, at);
+                pool::free(alloc_, at);
                 if (parent == end()) {
                     return;
                 }
@@ -24832,7 +30473,7 @@ class tree {
     [[nodiscard]] tree_links* root_to_move(operation& change) {
         tree_links* const root = head_.left();
         if (root != nullptr) {
-            change.undo().before_change(root);
+            undo(change).before_change(root);
         }
         return root;
     }
@@ -24906,6 +30547,14 @@ class tree_container {
   protected:
     using storage = tree<Key, Value, KeyOf, Compare, Allocator, Multiple>;
     using traits = std::allocator_traits<Allocator>;
+
+    // Numbers are converted first: 2.5 lies between 2 and 3, but becomes 2.
+    template <class K>
+    static constexpr bool makes_key =
+        transparent<Compare> && std::is_class_v<Key> && std::is_constructible_v<Key, K&&> &&
+        !std::is_same_v<std::remove_cvref_t<K>, Key> &&
+        !std::is_same_v<std::remove_cvref_t<K>, Handle> &&
+        std::predicate<const Compare&, const std::remove_cvref_t<K>&, const Key&>;
 
   public:
     using key_type = Key;
@@ -25114,7 +30763,16 @@ class tree_container {
     /// *Errors*: those of the allocator.
     template <class... Arguments>
     insertion emplace(Arguments&&... arguments) {
-        return inserted(tree_.emplace(std::forward<Arguments>(arguments)...));
+        return inserted(
+            tree_.emplace(without_journal::fails, std::forward<Arguments>(arguments)...));
+    }
+
+    /// The same, with the reason in `ec` if memory runs out: then the result is end(). Exceptions
+    /// of the element's constructor pass through.
+    template <class... Arguments>
+    insertion emplace(std::error_code& ec, Arguments&&... arguments) {
+        return inserted(
+            tree_.emplace(without_journal::reports, std::forward<Arguments>(arguments)...), ec);
     }
 
     template <class... Arguments>
@@ -25123,15 +30781,45 @@ class tree_container {
             tree_.emplace_hint(hint.links(), std::forward<Arguments>(arguments)...).first);
     }
 
-    insertion insert(const Value& value) { return insert_value(value); }
+    insertion insert(const Value& value) {
+        return inserted(insert_value(without_journal::fails, value));
+    }
 
-    insertion insert(Value&& value) { return insert_value(std::move(value)); }
+    insertion insert(Value&& value) {
+        return inserted(insert_value(without_journal::fails, std::move(value)));
+    }
+
+    /// The same with an error code, as emplace.
+    insertion insert(const Value& value, std::error_code& ec) {
+        return inserted(insert_value(without_journal::reports, value), ec);
+    }
+
+    insertion insert(Value&& value, std::error_code& ec) {
+        return inserted(insert_value(without_journal::reports, std::move(value)), ec);
+    }
 
     template <class V>
         requires(!ConstOnly && std::is_constructible_v<Value, V &&> &&
                  !std::is_same_v<std::remove_cvref_t<V>, Value>)
     insertion insert(V&& value) {
         return emplace(std::forward<V>(value));
+    }
+
+    /// Of a set: an element made, in the segment, of what the transparent comparison compares with
+    /// elements, unless there is an equal one.
+    template <class K>
+        requires(ConstOnly && makes_key<K>)
+    insertion insert(K&& key) {
+        return inserted(
+            tree_.emplace_at(tree_.place_of(key), without_journal::fails, std::forward<K>(key)));
+    }
+
+    template <class K>
+        requires(ConstOnly && makes_key<K>)
+    insertion insert(K&& key, std::error_code& ec) {
+        return inserted(
+            tree_.emplace_at(tree_.place_of(key), without_journal::reports, std::forward<K>(key)),
+            ec);
     }
 
     iterator insert(const_iterator hint, const Value& value) { return insert_before(hint, value); }
@@ -25242,7 +30930,7 @@ class tree_container {
         if (static_cast<const void*>(this) == static_cast<const void*>(std::addressof(other))) {
             return;
         }
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         for (const_iterator at = other.begin(); at != other.end();) {
             const const_iterator next = std::next(at);
             const auto place = tree_.place_of(storage::key_of(at.links()));
@@ -25284,7 +30972,7 @@ class tree_container {
 
     // All or nothing.
     void assign_values(std::initializer_list<Value> values) {
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         tree_.clear();
         insert(values.begin(), values.end());
         change.done();
@@ -25298,7 +30986,7 @@ class tree_container {
     }
 
     void move_all(tree_container& other) {
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         for (tree_links* at = other.tree_.begin(); at != other.tree_.end(); at = at->next()) {
             emplace_hint(end(), std::move(static_cast<typename storage::node*>(at)->value));
         }
@@ -25323,7 +31011,7 @@ class tree_container {
             tree_.clear();
             tree_.set_allocator(other.tree_.alloc());
         }
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         tree_.clear();
         tree_.set_compare(other.tree_.compare());
         copy_all(other);
@@ -25338,7 +31026,7 @@ class tree_container {
             tree_.clear();
             tree_.set_allocator(other.tree_.alloc());
         }
-        typename storage::operation change(tree_.alloc());
+        typename storage::operation change(tree_.alloc(), several_steps);
         tree_.save_head(change);
         tree_.clear();
         tree_.set_compare(other.tree_.compare());
@@ -25369,24 +31057,30 @@ class tree_container {
         }
     }
 
+    // Of a function that returns nullptr, with the reason in last_failure().
+    [[nodiscard]] insertion inserted(std::pair<tree_links*, bool> result,
+                                     std::error_code& ec) noexcept {
+        if (!has_succeeded(result.first != nullptr, ec)) {
+            result.first = tree_.end();
+        }
+        return inserted(result);
+    }
+
   private:
     template <class, class, class, class, class, bool, bool, class>
     friend class tree_container;
 
     template <class V>
-    insertion insert_value(V&& value) {
-        const auto place = tree_.place_of(KeyOf()(value));
-        if (place.found != nullptr) {
-            return inserted({place.found, false});
-        }
-        return inserted({tree_.emplace_at(place, std::forward<V>(value)), true});
+    std::pair<tree_links*, bool> insert_value(without_journal otherwise, V&& value) {
+        return tree_.emplace_at(tree_.place_of(KeyOf()(value)), otherwise, std::forward<V>(value));
     }
 
     template <class V>
     iterator insert_before(const_iterator hint, V&& value) {
-        const auto place = tree_.place_of(hint.links(), KeyOf()(value));
-        return iterator(place.found != nullptr ? place.found
-                                               : tree_.emplace_at(place, std::forward<V>(value)));
+        return iterator(tree_
+                            .emplace_at(tree_.place_of(hint.links(), KeyOf()(value)),
+                                        without_journal::fails, std::forward<V>(value))
+                            .first);
     }
 
     std::pair<tree_links*, bool> insert_node(node_type& taken,
@@ -25415,15 +31109,7 @@ template <class Key, class Value, class KeyOf, class Compare, class Allocator, b
 [[nodiscard]] bool operator==(
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    if (a.size() != b.size()) {
-        return false;
-    }
-    for (auto x = a.begin(), y = b.begin(); x != a.end(); ++x, ++y) {
-        if (!static_cast<bool>(*x == *y)) {
-            return false;
-        }
-    }
-    return true;
+    return a.size() == b.size() && equal_elements(a.begin(), b.begin(), a.size());
 }
 
 template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
@@ -25431,17 +31117,7 @@ template <class Key, class Value, class KeyOf, class Compare, class Allocator, b
 [[nodiscard]] synth_three_way_result<Value> operator<=>(
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
     const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    auto x = a.begin();
-    auto y = b.begin();
-    for (; x != a.end() && y != b.end(); ++x, ++y) {
-        if (const auto order = synth_three_way(*x, *y); order != 0) {
-            return order;
-        }
-    }
-    if (x == a.end() && y == b.end()) {
-        return std::strong_ordering::equal;
-    }
-    return x == a.end() ? std::strong_ordering::less : std::strong_ordering::greater;
+    return compare_elements(a.begin(), a.end(), b.begin(), b.end());
 }
 
 } // namespace detail
@@ -25453,7 +31129,7 @@ std::size_t erase_if(detail::tree_container<Key, Value, KeyOf, Compare, Allocato
                                             ConstOnly, Handle>& container,
                      Predicate predicate) {
     const std::size_t size = container.size();
-    detail::tree_operation<Allocator> change(container.get_allocator());
+    detail::container_operation<Allocator> change(container.get_allocator(), detail::several_steps);
     for (auto at = container.begin(); at != container.end();) {
         if (static_cast<bool>(predicate(*at))) {
             at = container.erase(at);
@@ -25573,16 +31249,25 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
         requires(detail::key_like<std::remove_cvref_t<K>, Key, Compare> &&
                  !std::is_convertible_v<K &&, const_iterator>)
     std::pair<iterator, bool> try_emplace(K&& key, Arguments&&... arguments) {
-        return added(this->tree_.place_of(key), std::forward<K>(key),
-                     std::forward<Arguments>(arguments)...);
+        return this->inserted(added(this->tree_.place_of(key), failing, std::forward<K>(key),
+                                    std::forward<Arguments>(arguments)...));
+    }
+
+    /// The same with an error code, as emplace.
+    template <class K = Key, class... Arguments>
+        requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
+    std::pair<iterator, bool> try_emplace(std::error_code& ec, K&& key, Arguments&&... arguments) {
+        return this->inserted(added(this->tree_.place_of(key), reporting, std::forward<K>(key),
+                                    std::forward<Arguments>(arguments)...),
+                              ec);
     }
 
     template <class K = Key, class... Arguments>
         requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
     iterator try_emplace(const_iterator hint, K&& key, Arguments&&... arguments) {
-        return added(this->tree_.place_of(hint.links(), key), std::forward<K>(key),
-                     std::forward<Arguments>(arguments)...)
-            .first;
+        return iterator(added(this->tree_.place_of(hint.links(), key), failing,
+                              std::forward<K>(key), std::forward<Arguments>(arguments)...)
+                            .first);
     }
 
     /// All or nothing, also if the value is assigned.
@@ -25590,15 +31275,25 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
         requires(detail::key_like<std::remove_cvref_t<K>, Key, Compare> &&
                  !std::is_convertible_v<K &&, const_iterator>)
     std::pair<iterator, bool> insert_or_assign(K&& key, V&& value) {
-        return assigned(this->tree_.place_of(key), std::forward<K>(key), std::forward<V>(value));
+        return this->inserted(assigned(this->tree_.place_of(key), failing, std::forward<K>(key),
+                                       std::forward<V>(value)));
+    }
+
+    /// The same with an error code, as emplace. Exceptions of the assignment pass through.
+    template <class K = Key, class V = T>
+        requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
+    std::pair<iterator, bool> insert_or_assign(K&& key, V&& value, std::error_code& ec) {
+        return this->inserted(assigned(this->tree_.place_of(key), reporting, std::forward<K>(key),
+                                       std::forward<V>(value)),
+                              ec);
     }
 
     template <class K = Key, class V = T>
         requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
     iterator insert_or_assign(const_iterator hint, K&& key, V&& value) {
-        return assigned(this->tree_.place_of(hint.links(), key), std::forward<K>(key),
-                        std::forward<V>(value))
-            .first;
+        return iterator(assigned(this->tree_.place_of(hint.links(), key), failing,
+                                 std::forward<K>(key), std::forward<V>(value))
+                            .first);
     }
 
     /// All or nothing. Only within a segment.
@@ -25608,29 +31303,32 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
     using storage = typename base::storage;
     using node = typename storage::node;
     using place = typename storage::place;
+    using result = std::pair<detail::tree_links*, bool>; // as tree::emplace
+
+    static constexpr auto failing = detail::without_journal::fails;
+    static constexpr auto reporting = detail::without_journal::reports;
 
     template <class K, class... Arguments>
-    std::pair<iterator, bool> added(const place& where, K&& key, Arguments&&... arguments) {
-        if (where.found != nullptr) {
-            return {iterator(where.found), false};
-        }
-        return {iterator(this->tree_.emplace_at(
-                    where, std::piecewise_construct, std::forward_as_tuple(std::forward<K>(key)),
-                    std::forward_as_tuple(std::forward<Arguments>(arguments)...))),
-                true};
+    result added(const place& where, detail::without_journal otherwise, K&& key,
+                 Arguments&&... arguments) {
+        return this->tree_.emplace_at(where, otherwise, std::piecewise_construct,
+                                      std::forward_as_tuple(std::forward<K>(key)),
+                                      std::forward_as_tuple(std::forward<Arguments>(arguments)...));
     }
 
     template <class K, class V>
-    std::pair<iterator, bool> assigned(const place& where, K&& key, V&& value) {
+    result assigned(const place& where, detail::without_journal otherwise, K&& key, V&& value) {
         if (where.found == nullptr) {
-            return added(where, std::forward<K>(key), std::forward<V>(value));
+            return added(where, otherwise, std::forward<K>(key), std::forward<V>(value));
         }
-        typename storage::operation change(this->tree_.alloc());
+        typename storage::operation change(this->tree_.alloc(), otherwise);
         T& old = where.found->value.second;
-        change.section().elements(std::addressof(old), sizeof(T));
+        if (!change.saves(std::addressof(old), sizeof(T))) {
+            return {nullptr, false};
+        }
         old = std::forward<V>(value);
         change.done();
-        return {iterator(where.found), false};
+        return {where.found, false};
     }
 
     template <class K>
@@ -25743,2692 +31441,903 @@ void swap(shm_multimap<Key, T, Compare, Allocator>& a,
 COHOLD_NAMESPACE_END
 
 #endif
-// A bounded queue in shared memory between threads and processes, for one or many producers and
-// consumers.
-#ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
-#define COHOLD_CONTAINER_SHM_QUEUE_HPP
+// A queue of messages of any size in shared memory, between threads and processes, in the order of
+// their priorities.
+#ifndef COHOLD_CONTAINER_SHM_MESSAGE_QUEUE_HPP
+#define COHOLD_CONTAINER_SHM_MESSAGE_QUEUE_HPP
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
-#include <type_traits>
 #include <utility>
 
-// The part of shm_queue that never waits: claiming, filling and emptying the slots of a bounded
-// ring, for one or many producers and consumers.
-#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_RING_HPP
-#define COHOLD_CONTAINER_DETAIL_QUEUE_RING_HPP
-
-#include <atomic>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-#include <utility>
-
-// The parts of a bounded queue in shared memory: positions, the slot that holds one element, and
-// the queue's words.
-#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_SLOTS_HPP
-#define COHOLD_CONTAINER_DETAIL_QUEUE_SLOTS_HPP
+// The part of shm_message_queue that never waits for messages or room: the memory of the messages,
+// and the lists in which they wait for consumers.
+#ifndef COHOLD_CONTAINER_DETAIL_MESSAGE_STORE_HPP
+#define COHOLD_CONTAINER_DETAIL_MESSAGE_STORE_HPP
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <new>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
+#include <system_error>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// ---- positions
-
-// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
-// the index allows any capacity without a division, and 2^32 turns pass before one comes again.
-using queue_position = std::uint64_t;
-
-[[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
-    return static_cast<std::uint32_t>(position >> 32);
-}
-
-[[nodiscard]] constexpr std::uint32_t index_of(queue_position position) noexcept {
-    return static_cast<std::uint32_t>(position);
-}
-
-[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
-                                                   std::uint32_t index) noexcept {
-    return (static_cast<queue_position>(turn) << 32) | index;
-}
-
-[[nodiscard]] constexpr queue_position next_position(queue_position position,
-                                                     std::uint32_t capacity) noexcept {
-    return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
-}
-
-[[nodiscard]] constexpr queue_position previous_position(queue_position position,
-                                                         std::uint32_t capacity) noexcept {
-    return index_of(position) != 0 ? position - 1
-                                   : position_at(turn_of(position) - 1, capacity - 1);
-}
-
-// `count` elements later; at most one turn.
-[[nodiscard]] constexpr queue_position later_position(queue_position position, std::uint32_t count,
-                                                      std::uint32_t capacity) noexcept {
-    const std::uint64_t index = std::uint64_t{index_of(position)} + count;
-    return index < capacity
-               ? position + count
-               : position_at(turn_of(position) + 1, static_cast<std::uint32_t>(index - capacity));
-}
-
-// How many elements lie between two positions. Negative if `last` is before `first`.
-[[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
-                                                 std::uint32_t capacity) noexcept {
-    const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(first));
-    return static_cast<std::int64_t>(turns) * capacity +
-           (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
-}
-
-// The capacity, if this process can address the memory for it.
-inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
-    const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
-    const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
-    if (capacity == 0 || capacity > most) {
-        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
-              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
-    }
-    return static_cast<std::uint32_t>(capacity);
-}
-
-// The turn of the slot relative to that of the position; turns wrap.
-[[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
-}
-
-// ---- slots
-
-// i386 aligns 64-bit members to 4 bytes unless told otherwise.
-struct alignas(8) atomic_word {
-    std::atomic<std::uint64_t> value;
+// What a block is for. The upper 44 bits of its word name the process that has claimed or holds it.
+enum class message_state : std::uint32_t {
+    free = 0,
+    claimed = 1, // by a producer; also a message that no consumer has listed yet
+    queued = 2,  // in a list
+    held = 3     // in a list, while a consumer reads it
 };
 
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(sizeof(atomic_word) == 8 && alignof(atomic_word) == 8);
-
-template <class T>
-struct queue_slot {
-    explicit queue_slot(slot_word first) noexcept : word{{first}} {} // the storage stays as it is
-
-    atomic_word word;
-    alignas(8) alignas(T) std::byte storage[sizeof(T)];
-
-    [[nodiscard]] T* address() noexcept { return reinterpret_cast<T*>(storage); }
-
-    // The element, while the slot is full.
-    [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
+// The header of a block, followed by the bytes of the message. The whole memory is a row of blocks,
+// each of which begins where the one before ends. That is true between any two stores: a block is
+// divided by making the second part in the free bytes first, and then shortening the first part.
+struct alignas(32) message_block {
+    std::atomic<std::uint64_t> word;
+    std::uint32_t units; // of 32 bytes, including this header
+    std::uint32_t length;
+    std::uint32_t next; // in its list; the place of a block is its distance from the first in units
+    std::uint32_t previous;
+    std::uint32_t priority;
+    std::uint32_t attempts; // how many consumers have taken it
 };
 
-// A small element that is copied byte by byte, on its way out of a queue. Copying by way of a T of
-// the caller's takes longer: see basic_queue::received.
-template <class T>
-struct element_bytes {
-    alignas(T) unsigned char bytes[sizeof(T)];
+static_assert(sizeof(message_block) == 32);
+
+// What is allocated: two blocks of the least size, or a part of the inbox.
+struct alignas(64) message_line {
+    message_block blocks[2];
 };
 
-// For tests: the turn that a new queue begins with, so that the turns wrap around soon.
-enum class first_turn : std::uint32_t {};
-
-// ---- the queue's words
-
-/// The words of a queue and its slots, which are its whole state: see queue_ring for how they
-/// change. Only this class has data members, so that the layout is known.
-template <class T, class Allocator>
-class ring_storage {
-  protected:
-    using slot = queue_slot<T>;
-    using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
-    using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
-
-    // Neither constructing nor moving an element needs to be undone.
-    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
-
-    [[gnu::cold]] ring_storage(first_turn first, std::uint64_t capacity, const Allocator& allocator)
-        : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
-        check_layout();
-        slot_allocator slots(allocator_);
-        slots_ = std::allocator_traits<slot_allocator>::allocate(slots, capacity_);
-        const auto turn = static_cast<std::uint32_t>(first);
-        for (std::uint32_t i = 0; i < capacity_; ++i) {
-            ::new (static_cast<void*>(std::addressof(at(i))))
-                slot(word_of(turn, slot_state::empty));
-        }
-        tail_.store(position_at(turn, 0), std::memory_order_relaxed);
-        head_.store(position_at(turn, 0), std::memory_order_relaxed);
-    }
-
-    ring_storage(const ring_storage&) = delete;
-    ring_storage& operator=(const ring_storage&) = delete;
-
-    ~ring_storage() = default;
-
-    static constexpr std::size_t words_before_waits = 24;
-
-    // Calls save(address, bytes) for what free_slots() changes.
-    template <class Save>
-    void each_word(const Save& save) const {
-        save(std::addressof(slots_), words_before_waits);
-        save(std::addressof(tail_), sizeof tail_);
-        save(std::addressof(waited_for_space_), sizeof waited_for_space_);
-        save(std::addressof(head_), sizeof head_);
-    }
-
-    // A process that finds the queue after a kill sees it closed and drained: its only slot is then
-    // a word of its own that says so.
-    [[gnu::cold]] void free_slots() noexcept {
-        for (std::uint32_t i = 0; i < capacity_; ++i) {
-            at(i).~slot();
-        }
-        slot_allocator slots(allocator_);
-        std::allocator_traits<slot_allocator>::deallocate(slots, slots_,
-                                                          std::exchange(capacity_, 0));
-        closed_.store(1, std::memory_order_relaxed);
-        tail_.store(0, std::memory_order_relaxed);
-        head_.store(0, std::memory_order_relaxed);
-        waited_for_space_.store(word_of(0, slot_state::closed), std::memory_order_relaxed);
-        // No reference: slots can be more aligned than the word.
-        slots_ = slot_pointer(reinterpret_cast<slot*>(std::addressof(waited_for_space_)));
-    }
-
-    // The same on every platform, and documented in docs/layout.md.
-    static constexpr void check_layout() noexcept {
-        if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
-            static_assert(offsetof(ring_storage, slots_) == 0);
-            static_assert(offsetof(ring_storage, allocator_) == 8);
-            static_assert(offsetof(ring_storage, capacity_) == 16);
-            static_assert(offsetof(ring_storage, closed_) == 20);
-            static_assert(offsetof(ring_storage, items_) == words_before_waits);
-            static_assert(offsetof(ring_storage, spaces_) == 28);
-            static_assert(offsetof(ring_storage, tail_) == 64);
-            static_assert(offsetof(ring_storage, writer_) == 72);
-            static_assert(offsetof(ring_storage, waited_for_space_) == 80);
-            static_assert(offsetof(ring_storage, head_) == 128);
-            static_assert(offsetof(ring_storage, waited_for_item_) == 144);
-            static_assert(sizeof(ring_storage) == 192);
-        }
-    }
-
-    // Prefetches a line some lines ahead, once for each line: otherwise each line is transferred
-    // twice, for reading and for writing, with a wait each time. Not near the place where this side
-    // had to wait: there the other side is at work, and would lose the line.
-    static void prefetch(const slot& s, queue_position position,
-                         const std::atomic<std::uint64_t>& waited) noexcept {
-        if constexpr (sizeof(slot) <= 64) {
-            const auto here = reinterpret_cast<std::uintptr_t>(std::addressof(s));
-            if (here % 64 < sizeof(slot) &&
-                position - waited.load(std::memory_order_relaxed) >= slots_apart) {
-                prefetch_to_write(reinterpret_cast<const void*>(here + lines_ahead * 64));
-            }
-        }
-    }
-
-    static void note_wait(std::atomic<std::uint64_t>& waited, queue_position position) noexcept {
-        if (waited.load(std::memory_order_relaxed) != position) {
-            waited.store(position, std::memory_order_relaxed);
-        }
-    }
-
-    static constexpr std::uintptr_t lines_ahead = 2;
-    static constexpr std::uint64_t slots_apart = 16 * 64 / sizeof(slot);
-
-    // Not null: the offset pointer need not check.
-    [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
-        if constexpr (requires { slots_.unchecked(); }) {
-            return slots_.unchecked()[index];
-        } else {
-            return slots_[index];
-        }
-    }
-
-    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) const noexcept {
-        return at(index_of(position)).word.value;
-    }
-
-    template <class... Args>
-    void construct(slot& s, Args&&... args) {
-        std::allocator_traits<Allocator>::construct(allocator_, s.address(),
-                                                    std::forward<Args>(args)...);
-    }
-
-    void destroy(slot& s) noexcept {
-        std::allocator_traits<Allocator>::destroy(allocator_, std::addressof(s.element()));
-    }
-
-    // The slot has an element, or had one, in the turn of this position or later: where to look
-    // next for one to write. A position many turns behind catches up in one step.
-    [[nodiscard]] queue_position after_taken(queue_position position,
-                                             std::int32_t ahead) const noexcept {
-        const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
-        return next_position(position_at(ahead > 0 ? turn - 1 : turn, index_of(position)),
-                             capacity_);
-    }
-
-    // The same from the head, which must not jump over a slot that is being read. There is no such
-    // slot more than a turn before an element that was taken: no consumer reads farther ahead.
-    [[nodiscard]] queue_position after_done(queue_position position,
-                                            std::int32_t ahead) const noexcept {
-        const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
-        return next_position(
-            position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
-    }
-
-    // Rarely written, always read: one line. The wait words are written only around a sleep.
-    alignas(64) slot_pointer slots_{};
-    alignas(8) [[no_unique_address]] Allocator allocator_;
-    alignas(8) std::uint32_t capacity_;
-    std::atomic<std::uint32_t> closed_{0};
-    wait_word items_;  // consumers sleep here
-    wait_word spaces_; // producers sleep here
-    alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
-    alignas(8) std::atomic<std::uint64_t> waited_for_space_{
-        0}; // hint: where there was no space last
-    alignas(64) std::atomic<std::uint64_t> head_{0};
-    alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
-    alignas(8) std::atomic<std::uint64_t> waited_for_item_{
-        0}; // hint: where there was no element last
+// A message as a consumer or a producer has it, in private memory.
+struct message_place {
+    std::uint32_t place = 0; // 0: none
+    std::uint32_t length = 0;
+    std::uint32_t priority = 0;
+    std::uint32_t attempts = 0;
+    owner_word owner = nobody;
+    std::byte* bytes = nullptr;
 };
 
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-// Pushing and popping where there is one producer, or one consumer; and several elements at once.
-#ifndef COHOLD_CONTAINER_DETAIL_SINGLE_SIDE_HPP
-#define COHOLD_CONTAINER_DETAIL_SINGLE_SIDE_HPP
-
-#include <atomic>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-#include <utility>
-
-// How a thread that pushes or pops finds its slot in a bounded queue, whatever other threads are
-// doing or did when they died.
-#ifndef COHOLD_CONTAINER_DETAIL_SLOT_SEARCH_HPP
-#define COHOLD_CONTAINER_DETAIL_SLOT_SEARCH_HPP
-
-#include <atomic>
-#include <cstdint>
-
-// The thread that works on a queue, and the question whether a claimant in its way is alive.
-#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_HPP
-#define COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_HPP
-
-#include <atomic>
-#include <cstdint>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-struct claimant_ready {};
-
-/// The calling thread, as a claimant of slots of a queue with this allocator. Outside of segments
-/// threads cannot be identified, so no claimant ever counts as dead. (Tests have other claimants.)
-template <class Allocator>
-class queue_claimant {
+/// Two locks, one for producers and one for consumers, each of which names its holder. Producers
+/// own the blocks: they look for a free one from the place where the last one was found, divide it,
+/// and merge free neighbours. A message is passed on in `inbox`, a ring of places: *the store to
+/// `tail_` commits a push*. Consumers move places from the inbox into a list for each priority.
+/// *The store of {held, me} to a block's word takes a message*; it stays in its list, in its place.
+/// *The store of {free} to the word of the block returns the room*.
+///
+/// If a process is killed: a block that it has claimed, but not passed on, is free as soon as a
+/// producer finds no room without it. A message that it holds is queued again, in its place, as
+/// soon as a consumer finds no other one, after 256 others, or by the next one to lock. The next to
+/// lock after a dead consumer makes the lists whole; producers leave nothing to repair. No journal
+/// takes part, so all this is immediate and permanent even in a section.
+class message_store {
   public:
-    static constexpr bool knows_the_dead = false;
+    static constexpr std::uint32_t priorities = 32;
+    static constexpr std::uint64_t unit = sizeof(message_block);
+    static constexpr std::uint64_t most_bytes = 0xfffffff0u * unit; // of room
+    static constexpr std::uint64_t longest = 0xffffffffu;           // message, in bytes
 
-    /// Called before one is constructed: false if the thread cannot claim anything now and should
-    /// try again.
-    [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
+    // Throws errc::invalid_size, and the allocator's errors.
+    [[gnu::cold]] message_store(std::uint64_t capacity,
+                                const shm_allocator<message_block>& allocator);
 
-    /// For callers that pass an error_code: reports what the constructor or worker() would throw. A
-    /// thread that claims slots, or journals its changes, needs its journal.
-    static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
-                        std::error_code& /*ec*/) noexcept {}
+    message_store(const message_store&) = delete;
+    message_store& operator=(const message_store&) = delete;
 
-    explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
+    [[gnu::cold]] ~message_store();
 
-    queue_claimant(const Allocator& /*allocator*/, claimant_ready /*known*/) noexcept {}
+    // `until`: how long to wait for a lock. `ec` is set for failures only, together with the result
+    // `closed`, for it makes no sense to wait then. They are errc::invalid_size, EINVAL,
+    // errc::corrupt, not_owner, no_segment, and those of attaching.
 
-    [[nodiscard]] claim_mark mark() const noexcept { return 0; }
+    // Claims a block for a message.
+    [[nodiscard]] outcome claim(std::uint64_t length, std::uint32_t priority, deadline until,
+                                message_place& claimed, std::error_code& ec) noexcept;
 
-    /// Called before the compare-and-swap that claims the slot of this word; and again after code
-    /// that may have claimed others.
-    void intend(const atomic_word& /*word*/) const noexcept {}
+    // Claims, copies and passes on.
+    [[nodiscard]] outcome push(const void* bytes, std::uint64_t length, std::uint32_t priority,
+                               deadline until, std::error_code& ec) noexcept;
 
-    /// Called when the claim is over.
-    void forget() const noexcept {}
+    // Passes on the first `length` bytes of what was claimed. If the queue is closed, gives them
+    // up. If the lock cannot be had in time, the result is `held`, and the claim stays.
+    [[nodiscard]] outcome commit(const message_place& claimed, std::uint32_t length, deadline until,
+                                 std::error_code& ec) noexcept;
 
-    /// The process, as the only one that works on its side; not 0.
-    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
+    // Gives up what was claimed.
+    void abandon(const message_place& claimed) noexcept;
 
-    /// Is the claimant with this mark, or this worker, dead? If so, recovers it now.
-    [[nodiscard]] static bool recover_if_dead(const Allocator& /*allocator*/,
-                                              claim_mark /*mark*/) noexcept {
-        return false;
-    }
+    // Takes the first message of the highest priority. `thorough`: if there is none, asks also
+    // about messages of dead consumers.
+    [[nodiscard]] outcome take(bool thorough, deadline until, message_place& taken,
+                               std::error_code& ec) noexcept;
 
-    [[nodiscard]] static bool is_dead_worker(const Allocator& /*allocator*/,
-                                             owner_word /*worker*/) noexcept {
-        return false;
-    }
+    void release(const message_place& taken) noexcept;
 
-    /// Called before the queue's memory is freed: whatever dead processes had begun is rolled back
-    /// or completed, and their claims are resolved.
-    static void recover_dead(const Allocator& /*allocator*/) noexcept {}
-
-    /// Is the thread in a section of the segment, which may still be undone?
-    [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
-
-    /// What happens to an element between claim and release is undone if the process dies: its
-    /// allocations, and the changes to bytes that were saved.
-    class section {
-      public:
-        explicit section(const Allocator& /*allocator*/) noexcept {}
-
-        ~section() {} // NOLINT: like that of the specialization
-
-        void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
-
-        /// Ends the section, and the claim, by one store.
-        void commit_by(atomic_word& word, slot_word value) noexcept {
-            word.value.store(value, std::memory_order_release);
-        }
-    };
-};
-
-// The parts of the thread's transaction that a claim needs, close at hand: between two
-// compare-and-swaps the processor waits for every load that depends on another one.
-struct claimant_cache {
-    segment_header* header;
-    const std::atomic<std::uint64_t>* epoch_here;
-    std::uint64_t epoch;
-    std::atomic<std::uint64_t>* cell;
-    claim_mark mark;
-};
-
-inline thread_local constinit claimant_cache last_claimant{};
-
-// Fills last_claimant for the calling thread. Returns false if the heap's lock, which a thread's
-// first use of a segment needs, is held by a process that is not running, or after an error.
-[[nodiscard, gnu::cold]] bool find_claimant(segment_header& header, std::error_code& ec) noexcept;
-
-[[nodiscard, gnu::cold]] bool find_claimant(segment_header& header);
-
-[[nodiscard, gnu::cold]] owner_word new_worker(segment_header& header);
-
-[[nodiscard, gnu::cold]] bool recover_worker_if_dead(segment_header& header,
-                                                     owner_word worker) noexcept;
-
-[[nodiscard, gnu::cold]] bool recover_claimant_if_dead(segment_header& header,
-                                                       claim_mark mark) noexcept;
-
-[[gnu::cold]] void recover_all_dead(segment_header& header) noexcept;
-
-/// *Errors* of the constructor and of worker(), the first time a thread or a process uses the
-/// segment: errc::too_many_participants, locks_unsupported, out_of_space.
-template <class T>
-class queue_claimant<shm_allocator<T>> {
-  public:
-    using allocator = shm_allocator<T>;
-
-    static constexpr bool knows_the_dead = true;
-
-    [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
-        segment_header& header = a.bound_header();
-        return is_known(header) || find_claimant(header);
-    }
-
-    static void prepare(const allocator& a, bool with_record, std::error_code& ec) noexcept {
-        segment_header& header = a.bound_header();
-        if (with_record) {
-            if (!is_known(header)) {
-                static_cast<void>(find_claimant(header, ec));
-            }
-        } else if (local_of(header).identity->epoch.load(std::memory_order_acquire) == 0) {
-            const patience limit(deadline{0});
-            static_cast<void>(participant_of(header, ec));
-            if (ec == std::errc::timed_out) {
-                ec = errc::busy;
-            }
-        }
-    }
-
-    /// Called right after is_ready().
-    queue_claimant(const allocator& a, claimant_ready /*known*/) noexcept
-        : header_(a.bound_header()), cell_(last_claimant.cell), mark_(last_claimant.mark) {}
-
-    /// For a thread that has been ready before.
-    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
-        static_cast<void>(is_ready(a));
-        cell_ = last_claimant.cell;
-        mark_ = last_claimant.mark;
-    }
-
-    [[nodiscard]] claim_mark mark() const noexcept { return mark_; }
-
-    void intend(const atomic_word& word) const noexcept {
-        store_in_order(*cell_, static_cast<std::uint64_t>(reinterpret_cast<const char*>(&word) -
-                                                          reinterpret_cast<char*>(&header_)));
-    }
-
-    // So that the address is not read again when the queue's memory holds something else.
-    void forget() const noexcept { store_in_order(*cell_, 0); }
-
-    [[nodiscard]] static owner_word worker(const allocator& a) {
-        segment_header& header = *a.header();
-        const local_identity& identity = *local_of(header).identity;
-        return identity.epoch.load(std::memory_order_acquire) != 0 ? identity.me
-                                                                   : new_worker(header);
-    }
-
-    [[nodiscard]] static bool recover_if_dead(const allocator& a, claim_mark mark) noexcept {
-        return recover_claimant_if_dead(*a.header(), mark);
-    }
-
-    [[nodiscard]] static bool is_dead_worker(const allocator& a, owner_word worker) noexcept {
-        return recover_worker_if_dead(*a.header(), worker);
-    }
-
-    static void recover_dead(const allocator& a) noexcept {
-        if (segment_header* const header = a.header(); header != nullptr) {
-            recover_all_dead(*header);
-        }
-    }
-
-    [[nodiscard]] static bool in_section(const allocator& a) noexcept {
-        return open_transaction(a.header()) != nullptr;
-    }
-
-    class section {
-      public:
-        explicit section(const allocator& a) : section_(caller(*a.header()), false) {}
-
-        void save(const void* element, std::size_t bytes) { section_->save(element, bytes); }
-
-        void commit_by(atomic_word& word, slot_word value) noexcept {
-            section_.commit_by(word.value, value, witness_kind::claim);
-        }
-
-      private:
-        detail::section section_;
-    };
-
-  private:
-    [[nodiscard, gnu::cold]] static transaction* caller(segment_header& header) {
-        std::error_code ec;
-        transaction* const mine = self(header, ec);
-        raise_if(ec);
-        return mine;
-    }
-
-    [[nodiscard, gnu::always_inline]] static bool is_known(const segment_header& header) noexcept {
-        const claimant_cache& cache = last_claimant;
-        return cache.header == &header &&
-               cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
-    }
-
-    segment_header& header_;
-    std::atomic<std::uint64_t>* cell_;
-    claim_mark mark_;
-};
-
-/// When to ask about the claim that a thread finds in its way: not at once, because most claims are
-/// over in an instant; and not often, because it takes a system call. A thread remembers a few
-/// claims, by their addresses: it may look at many queues in turn. Where two of them share an
-/// entry, it asks about the one that it meets first when the time is over.
-class suspicion {
-  public:
-    [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
-                                                slot_word claimed) noexcept;
-
-  private:
-    static constexpr std::size_t count = 32;
-    static constexpr std::uint32_t few_looks = 16;
-    static constexpr std::int64_t interval = 1000000; // ns
-
-    const atomic_word* word_;
-    slot_word claimed_;
-    std::uint32_t looks_;
-    std::int64_t since_; // when the claim was noticed, or last asked about
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for queue_claimant.hpp.
-#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_IPP
-#define COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-[[gnu::noinline]] COHOLD_INLINE bool find_claimant(segment_header& header,
-                                                   std::error_code& ec) noexcept {
-    static thread_local bool in_vain = false; // then a spinning thread does not wait here
-    transaction* found = nullptr;
-    {
-        const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
-        found = self(header, ec);
-    }
-    forget_timeout(ec);
-    if (ec) {
-        return false;
-    }
-    in_vain = found == nullptr;
-    if (in_vain) {
-        return false;
-    }
-    last_claimant = {&header, &local_of(header).identity->epoch, found->epoch(),
-                     &found->log().claim,
-                     mark_of(slot_of(found->word()), generation_of(found->word()))};
-    return true;
-}
-
-[[gnu::noinline]] COHOLD_INLINE bool find_claimant(segment_header& header) {
-    std::error_code ec;
-    const bool found = find_claimant(header, ec);
-    raise_if(ec);
-    return found;
-}
-
-[[gnu::noinline]] COHOLD_INLINE owner_word new_worker(segment_header& header) {
-    const patience limit(deadline{0});
-    std::error_code ec;
-    const owner_word me = participant_of(header, ec);
-    raise_if(ec);
-    return me;
-}
-
-COHOLD_INLINE bool recover_worker_if_dead(segment_header& header, owner_word worker) noexcept {
-    if (is_alive(header, worker)) {
-        return false;
-    }
-    std::error_code ec;
-    const report_keeper keeper;
-    const patience limit(deadline{0});
-    const owner_word me = participant_of(header, ec);
-    if (ec) {
-        return false;
-    }
-    static_cast<void>(recover(header, me, worker));
-    return !is_attached(header, worker);
-}
-
-COHOLD_INLINE bool recover_claimant_if_dead(segment_header& header, claim_mark mark) noexcept {
-    const std::uint32_t index = marked_participant(mark);
-    if (index > participant_table::spare(header)) {
-        return true; // there never was a worker
-    }
-    const std::uint64_t state =
-        participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
-    const auto generation = static_cast<std::uint32_t>(state >> 32);
-    const std::uint32_t marked = generation - ((generation - marked_generation(mark)) & 0xffffU);
-    // If the attachment is over, recovery has resolved its claims; the word may have been read
-    // before that.
-    return !is_attachment_of(state, marked) ||
-           recover_worker_if_dead(header, make_owner(index, generation, 0));
-}
-
-COHOLD_INLINE void recover_all_dead(segment_header& header) noexcept {
-    std::error_code ec;
-    const report_keeper keeper;
-    const owner_word me = participant_of(header, ec);
-    if (!ec) {
-        recover_all(header, me);
-    }
-}
-
-COHOLD_INLINE bool suspicion::is_due(const atomic_word& word, slot_word claimed) noexcept {
-    static thread_local suspicion memories[count];
-    suspicion& memory =
-        memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
-    const bool known = memory.word_ == &word && memory.claimed_ == claimed;
-    if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
-        return false; // in a spin loop: reading the clock costs more than reading the word
-    }
-    const std::int64_t now = deadline::now().nanoseconds;
-    const bool over = now - memory.since_ >= interval;
-    if (over) {
-        const bool due = known || now - memory.since_ < 2 * interval;
-        memory.word_ = &word;
-        memory.claimed_ = claimed;
-        memory.looks_ = 0;
-        memory.since_ = now;
-        return due;
-    }
-    return false;
-}
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// Searches for the next slot to write or read, past the claims of others and past what the dead
-/// have left.
-template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class slot_search : protected ring_storage<T, Allocator> {
-    using body = ring_storage<T, Allocator>;
-
-  public:
-    void notify_items(std::uint32_t count) noexcept {
-        if (items_.awaited()) {
-            items_.wake(ManyConsumers ? count : 1);
-        }
-    }
-
-    void notify_spaces(std::uint32_t count) noexcept {
-        if (spaces_.awaited()) {
-            spaces_.wake(ManyProducers ? count : 1);
-        }
-    }
-
-    [[nodiscard]] wait_word& items() noexcept { return items_; }
-
-    [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
-
-    [[gnu::cold]] void close() noexcept {
-        std::uint32_t open = 0;
-        closed_.compare_exchange_strong(open, 1, std::memory_order_seq_cst);
-        items_.wake_all();
-        spaces_.wake_all();
-    }
+    void close() noexcept;
 
     [[nodiscard]] bool is_closed() const noexcept {
         return closed_.load(std::memory_order_acquire) != 0;
     }
 
-    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+    [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
-  protected:
-    using claimant = queue_claimant<Allocator>;
-    using body::after_done;
-    using body::after_taken;
-    using body::allocator_;
-    using body::at;
-    using body::capacity_;
-    using body::closed_;
-    using body::head_;
-    using body::items_;
-    using body::note_wait;
-    using body::spaces_;
-    using body::tail_;
-    using body::waited_for_space_;
-    using body::word_at;
-    using body::writer_;
+    [[nodiscard]] std::uint64_t size() const noexcept;
 
-    using body::body;
+    [[nodiscard]] wait_word& items() noexcept { return items_; }
 
-    // A walk from the head to the next element, which is claimed if `what` is done.
-    struct walk {
-        outcome what;
-        queue_position position;
-        bool clean; // no slot that is being read was passed
-    };
+    [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
 
-    [[nodiscard]] static bool claim(const claimant& me, atomic_word& shared_word, slot_word word,
-                                    queue_position position, slot_state state) noexcept {
-        me.intend(shared_word);
-        return shared_word.value.compare_exchange_strong(
-            word, word_of(turn_of(position), state, me.mark()), std::memory_order_acq_rel,
-            std::memory_order_relaxed);
+    [[nodiscard]] const shm_allocator<message_block>& allocator() const noexcept {
+        return allocator_;
     }
 
-    // Searches for the next slot to write, from `position` on, and claims it: done, blocked (full),
-    // held or closed.
-    [[nodiscard, gnu::noinline]] outcome walk_to_write(queue_position& position) {
-        const queue_position first = position;
-        for (;;) {
-            atomic_word& shared_word = at(index_of(position)).word;
-            slot_word word = shared_word.value.load(std::memory_order_acquire);
-            const std::int32_t ahead = turns_ahead(word, position);
-            // A slot that was given up holds nothing: a producer may take it in its next turn
-            // before a consumer has passed it.
-            if ((ahead == 0 && state_of(word) == slot_state::empty) ||
-                (ahead == -1 && state_of(word) == slot_state::aborted)) {
-                if (claim(claimant(allocator_), shared_word, word, position, slot_state::writing)) {
-                    return outcome::done;
-                }
-                continue;
-            }
-            if (ahead < 0) {
-                if (position != first) {
-                    tail_.store(position, std::memory_order_release);
-                }
-                note_wait(waited_for_space_, position);
-                if (!is_claimed(word)) {
-                    return outcome::blocked;
-                }
-                if (!suspect(shared_word, word)) {
-                    return held;
-                }
-                continue;
-            }
-            if (ahead == 0 && state_of(word) == slot_state::closed) {
-                return outcome::closed;
-            }
-            position = after_taken(position, ahead);
-        }
-    }
-
-    [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
-        // Others may have passed this slot: it keeps its place, as one that holds nothing.
-        word_at(position).store(word_of(turn_of(position), slot_state::aborted),
-                                std::memory_order_release);
-        claimant(allocator_).forget();
-        notify_spaces(1);
-        notify_items(
-            1); // elements behind this one, or the end of a closed queue, may be visible now
-    }
-
-    // Searches for the next element, from `first` on, and claims it: done, blocked (empty), held or
-    // closed (and drained).
-    [[nodiscard, gnu::noinline]] walk walk_to_read(queue_position first) {
-        queue_position position = first;
-        queue_position read = first; // the first slot passed that is being read, if not clean
-        bool clean = true;
-        const auto stop = [&](outcome what) noexcept {
-            if (clean && position != first) {
-                head_.store(position, std::memory_order_release);
-            }
-            return walk{what, position, clean};
-        };
-        // Cannot be decided while another consumer reads an element that may come back.
-        const auto ask_reader = [&]() noexcept {
-            atomic_word& shared_word = at(index_of(read)).word;
-            const slot_word word = shared_word.value.load(std::memory_order_acquire);
-            if (turns_ahead(word, read) == 0 && state_of(word) == slot_state::reading &&
-                !suspect(shared_word, word)) {
-                return false;
-            }
-            position = read;
-            clean = true; // no slot is being read before `read`
-            return true;
-        };
-        for (;;) {
-            atomic_word& shared_word = at(index_of(position)).word;
-            slot_word word = shared_word.value.load(std::memory_order_acquire);
-            const std::int32_t ahead = turns_ahead(word, position);
-            if (ahead > 0) {
-                position = clean ? after_done(position, ahead) : next_position(position, capacity_);
-                continue;
-            }
-            if (ahead < 0) { // a whole turn of slots that other consumers are reading
-                if (!clean && ask_reader()) {
-                    continue;
-                }
-                return stop(clean ? outcome::blocked : held);
-            }
-            switch (state_of(word)) {
-            case slot_state::full:
-                if constexpr (!ManyConsumers) {
-                    return {outcome::done, position, true};
-                } else if (claim(claimant(allocator_), shared_word, word, position,
-                                 slot_state::reading)) {
-                    return {outcome::done, position, clean};
-                }
-                break;
-            case slot_state::reading:
-                if (clean) {
-                    static_cast<void>(stop(outcome::done));
-                    clean = false;
-                    read = position;
-                }
-                position = next_position(position, capacity_);
-                break;
-            case slot_state::aborted:
-                recycle(position, word);
-                break;
-            case slot_state::empty:
-                if (!clean) {
-                    if (ask_reader()) {
-                        break;
-                    }
-                    return stop(held);
-                }
-                if (!is_closed()) {
-                    return stop(outcome::blocked);
-                }
-                switch (end_at(position, word)) {
-                case outcome::done:
-                    break;
-                case outcome::closed:
-                    return stop(outcome::closed);
-                default:
-                    return stop(outcome::held);
-                }
-                break;
-            case slot_state::closed:
-                return stop(outcome::closed);
-            case slot_state::writing:
-                if (!suspect(shared_word, word)) {
-                    return stop(held);
-                }
-                break;
-            default:
-                return stop(outcome::blocked);
-            }
-        }
-    }
-
-    // The closed queue seems to end at this slot, which is empty: closed, held (a producer may
-    // still be at work), or done (this is no longer so).
-    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position position,
-                                                           slot_word word) noexcept {
-        std::atomic<std::uint64_t>& shared_word = word_at(position);
-        if constexpr (ManyProducers) {
-            if (!shared_word.compare_exchange_strong(
-                    word, word_of(turn_of(position), slot_state::closed), std::memory_order_seq_cst,
-                    std::memory_order_relaxed)) {
-                return outcome::done;
-            }
-        } else if (closed_.load(std::memory_order_acquire) != drained) {
-            const bool reached = heavy_barrier();
-            if (!reached || (writer_.load(std::memory_order_acquire) & awaited) != 0) {
-                (void)wait_word().park({}, deadline::never(),
-                                       1000000); // by then, stores of long ago are visible
-            }
-            const owner_word writer = writer_.load(std::memory_order_acquire);
-            const bool at_work = tail_.load(std::memory_order_acquire) != position;
-            if (at_work && !claimant::is_dead_worker(allocator_, writer)) {
-                return outcome::held;
-            }
-            if (shared_word.load(std::memory_order_acquire) != word) {
-                return outcome::done;
-            }
-            if (at_work) {
-                tail_.store(position, std::memory_order_release);
-            }
-            closed_.store(drained, std::memory_order_release);
-        } else {
-            return outcome::closed;
-        }
-        items_.wake_all(); // the other waiters: no more elements will come
-        return outcome::closed;
-    }
-
-    // A claim is in the way. Returns true if it no longer is: then look again.
-    [[nodiscard, gnu::cold, gnu::noinline]] bool suspect(atomic_word& shared_word,
-                                                         slot_word claimed) noexcept {
-        if constexpr (claimant::knows_the_dead) {
-            if (suspicion::is_due(shared_word, claimed) &&
-                claimant::recover_if_dead(allocator_, mark_of(claimed))) {
-                shared_word.value.compare_exchange_strong(claimed, resolved(claimed),
-                                                          std::memory_order_seq_cst,
-                                                          std::memory_order_relaxed);
-                notify_spaces(1);
-                notify_items(1);
-                return true;
-            }
-        }
-        return false;
-    }
-
-    // Frees a slot that was given up for the next turn.
-    [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
-        if (word_at(position).compare_exchange_strong(
-                aborted, word_of(turn_of(position) + 1, slot_state::empty),
-                std::memory_order_acq_rel, std::memory_order_relaxed)) {
-            notify_spaces(1);
-        }
-    }
-
-    // Values of `closed_`: 0, 1 after close(), or drained once it is known that no more elements
-    // will come.
-    static constexpr std::uint32_t drained = 2;
-    static constexpr outcome held = claimant::knows_the_dead ? outcome::held : outcome::blocked;
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// One producer or one consumer: a slot changes hands by one store. Several plain elements at once.
-template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocator> {
-    using walks = slot_search<T, ManyProducers, ManyConsumers, Allocator>;
-
-  protected:
-    using slot = typename walks::slot;
-    using claimant = typename walks::claimant;
-    using walk = typename walks::walk;
-    using walks::after_done;
-    using walks::after_taken;
-    using walks::allocator_;
-    using walks::at;
-    using walks::capacity_;
-    using walks::construct;
-    using walks::destroy;
-    using walks::head_;
-    using walks::is_plain;
-    using walks::reader_;
-    using walks::tail_;
-    using walks::walk_to_read;
-    using walks::word_at;
-    using walks::writer_;
-
-  public:
-    using walks::is_closed;
-
-    /// Walks from the hints to where the slots say that head and tail are, so that the size is
-    /// exact when no other thread is at work.
-    [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
-        queue_position head = head_.load(std::memory_order_acquire);
-        queue_position tail = tail_.load(std::memory_order_acquire);
-        // No hint is more than two turns behind once it has caught up with one slot.
-        for (std::uint64_t steps = std::uint64_t{3} * capacity_; steps != 0; --steps) {
-            const slot_word word = word_at(head).load(std::memory_order_acquire);
-            const std::int32_t ahead = turns_ahead(word, head);
-            if (ahead < 0 || (ahead == 0 && state_of(word) != slot_state::aborted)) {
-                break;
-            }
-            head = after_done(head, ahead);
-        }
-        for (std::uint64_t steps = std::uint64_t{3} * capacity_; steps != 0; --steps) {
-            const slot_word word = word_at(tail).load(std::memory_order_acquire);
-            const std::int32_t ahead = turns_ahead(word, tail);
-            if (ahead < 0 || (ahead == 0 && (state_of(word) == slot_state::empty ||
-                                             state_of(word) == slot_state::closed))) {
-                break;
-            }
-            tail = after_taken(tail, ahead);
-        }
-        if constexpr (!ManyProducers) {
-            tail = written_end(tail); // a dead producer may have begun the slots from there on
-        }
-        const std::int64_t count = distance_of(head, tail, capacity_);
-        return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
-    }
-
-    // With one thread on either side, slots are filled and emptied in order: if the last one of
-    // several is free, or full, then all are. So several plain elements take one check for room,
-    // one whether the queue is closed, and one store to the hint.
-    static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
-                                          std::is_trivially_move_assignable_v<T> &&
-                                          !ManyProducers && !ManyConsumers;
-
-    /// Appends as many of these elements, from the first, as there is room for, and returns how
-    /// many.
-    [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count)
-        requires(takes_batches)
-    {
-        be_writer();
-        queue_position position = tail_.load(std::memory_order_relaxed);
-        count = count_at(position, count, slot_state::empty);
-        if (count == 0) {
-            return 0;
-        }
-        tail_.store(later_position(position, count, capacity_), std::memory_order_release);
-        light_barrier();
-        if (is_closed()) {
-            tail_.store(position, std::memory_order_release);
-            return 0;
-        }
-        for (std::uint32_t i = 0; i < count; ++i) {
-            slot& s = at(index_of(position));
-            construct(s, values[i]);
-            s.word.value.store(word_of(turn_of(position), slot_state::full),
-                               std::memory_order_release);
-            position = next_position(position, capacity_);
-        }
-        return count;
-    }
-
-    /// Moves as many of the first elements as there are, at most `count`, to `values`, and returns
-    /// how many. Also returns 0 if the hint is behind: try_take looks farther.
-    [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count) noexcept
-        requires(takes_batches)
-    {
-        queue_position position = head_.load(std::memory_order_acquire);
-        count = count_at(position, count, slot_state::full);
-        if (count == 0) {
-            return 0;
-        }
-        for (std::uint32_t i = 0; i < count; ++i) {
-            slot& s = at(index_of(position));
-            values[i] = std::move(s.element());
-            destroy(s);
-            s.word.value.store(word_of(turn_of(position) + 1, slot_state::empty),
-                               std::memory_order_release);
-            position = next_position(position, capacity_);
-        }
-        head_.store(position, std::memory_order_release);
-        return count;
-    }
-
-  protected:
-    using walks::walks;
-
-    // For the single producer.
-    struct unclaim_unless_done {
-        single_side& ring;
-        queue_position position;
-        bool done = false;
-
-        ~unclaim_unless_done() {
-            if (!done) {
-                ring.tail_.store(position, std::memory_order_release);
-            }
-        }
-    };
-
-    template <class... Args>
-    outcome emplace_alone(Args&&... args) {
-        be_writer();
-        const queue_position position = tail_.load(std::memory_order_relaxed);
-        if (word_at(position).load(std::memory_order_acquire) !=
-            word_of(turn_of(position), slot_state::empty)) {
-            return is_closed() ? outcome::closed : outcome::blocked;
-        }
-        // From here on it is at work, and knows whether it is too late for that.
-        unclaim_unless_done guard{*this, position};
-        tail_.store(next_position(position, capacity_), std::memory_order_release);
-        light_barrier();
-        if (is_closed()) {
-            return outcome::closed;
-        }
-        construct_at(position, [] {}, std::forward<Args>(args)...);
-        guard.done = true;
-        return outcome::done;
-    }
-
-    template <class... Args>
-    static constexpr bool is_constructible_from_copies =
-        constructible_from<T, const std::remove_reference_t<Args>&...>;
-
-    static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
-
-    // A move into the queue or out of it cannot be undone with the section that is open.
-    [[gnu::cold]] void refuse_in_section(const char* needed) const {
-        if (claimant::in_section(allocator_)) {
-            raise(errc::section_open, refused_in_section, needed);
-        }
-    }
-
-    // Constructs the element, calls `constructed`, and publishes the element.
-    template <class Constructed, class... Args>
-    void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
-        slot& s = at(index_of(position));
-        const slot_word full = word_of(turn_of(position), slot_state::full);
-        if constexpr (is_plain) {
-            construct(s, std::forward<Args>(args)...);
-            constructed();
-            s.word.value.store(full, std::memory_order_release);
-        } else {
-            const bool within = claimant::in_section(allocator_);
-            typename claimant::section undone_by_death(allocator_);
-            if constexpr (is_constructible_from_copies<Args...>) {
-                if (within) [[unlikely]] {
-                    construct(s, static_cast<const std::remove_reference_t<Args>&>(args)...);
-                } else {
-                    construct(s, std::forward<Args>(args)...);
-                }
-            } else {
-                construct(s, std::forward<Args>(args)...);
-            }
-            constructed();
-            undone_by_death.commit_by(s.word, full);
-        }
-    }
-
-    [[nodiscard]] static auto bytes_into(element_bytes<T>& into) noexcept {
-        return [&into](T&& from) { std::memcpy(into.bytes, std::addressof(from), sizeof(T)); };
-    }
-
-    template <class Take>
-    outcome take_alone(Take&& take) {
-        const queue_position head = head_.load(std::memory_order_acquire);
-        walk found{outcome::done, head, true};
-        const slot_word word = word_at(head).load(std::memory_order_acquire);
-        if (word != word_of(turn_of(head), slot_state::full)) {
-            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                return outcome::blocked; // a spinning thread tries again soon
-            }
-            found = walk_to_read(head);
-            if (found.what != outcome::done) {
-                return found.what;
-            }
-        }
-        take_from(found, take, [] {});
-        return outcome::done;
-    }
-
-    // Passes a copy to take(), as a part of the section that is open; or lets take() make one.
-    template <class Take>
-    [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
-        if constexpr (std::is_invocable_v<Take&, const T&>) {
-            take(static_cast<const T&>(s.element()));
-        } else if constexpr (std::is_copy_constructible_v<T>) {
-            T copy(static_cast<const T&>(s.element()));
-            take(std::move(copy));
-        }
-    }
-
-    // Removes the element that the walk has found.
-    template <class Take, class Taken>
-    void take_from(const walk& found, Take&& take, const Taken& taken) {
-        slot& s = at(index_of(found.position));
-        const slot_word empty = word_of(turn_of(found.position) + 1, slot_state::empty);
-        if constexpr (is_plain) {
-            take(std::move(s.element()));
-            destroy(s);
-            taken();
-            s.word.value.store(empty, std::memory_order_release);
-        } else {
-            recover_in_time(found.position);
-            const bool within = claimant::in_section(allocator_);
-            if (within) [[unlikely]] {
-                hand_over_copy(s, take);
-            }
-            typename claimant::section undone_by_death(allocator_);
-            undone_by_death.save(s.address(), sizeof(T));
-            if (!within) [[likely]] {
-                take(std::move(s.element()));
-            }
-            destroy(s);
-            taken();
-            undone_by_death.commit_by(s.word, empty);
-        }
-        if (found.clean) {
-            head_.store(next_position(found.position, capacity_), std::memory_order_release);
-        }
-    }
-
-    // The turns of the slots tell whether the dead completed their changes, as long as the turns
-    // have advanced by less than 2^31: so a thread asks several times before that.
-    void recover_in_time(queue_position position) noexcept {
-        constexpr std::uint32_t often = 1U << 28;
-        if (index_of(position) == 0 && turn_of(position) % often == often - 1) [[unlikely]] {
-            const patience limit(deadline{0});
-            claimant::recover_dead(allocator_);
-        }
-    }
-
-    void be_writer() {
-        const owner_word me = claimant::worker(allocator_);
-        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
-            be_new_writer(me);
-        }
-    }
-
-    // The single producer is not the same as before; or it is one that the others' heavy barrier
-    // does not reach, in a sandbox: it is marked, and comes here each time.
-    [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
-        const owner_word mine = register_membarrier() ? me : me | awaited;
-        if (writer_.load(std::memory_order_relaxed) == mine) {
-            return;
-        }
-        recover_if_dead(writer_);
-        tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
-        writer_.store(mine, std::memory_order_release);
-        std::atomic_thread_fence(std::memory_order_seq_cst); // before the others see it at work
-    }
-
-    // The end of the elements that a single producer has written: it may have been killed after it
-    // moved the tail, and before all slots up to there were full.
-    [[nodiscard]] queue_position written_end(queue_position tail) const noexcept {
-        for (std::uint32_t i = 0; i < capacity_; ++i) {
-            const queue_position last = previous_position(tail, capacity_);
-            if (word_at(last).load(std::memory_order_acquire) !=
-                word_of(turn_of(last), slot_state::empty)) {
-                break;
-            }
-            tail = last;
-        }
-        return tail;
-    }
-
-    // The number of slots, from this position on, that are in this state, at most `most`: see
-    // takes_batches.
-    [[nodiscard]] std::uint32_t count_at(queue_position position, std::uint32_t most,
-                                         slot_state state) const noexcept {
-        most = most < capacity_ ? most : capacity_;
-        if (most == 0) {
-            return 0;
-        }
-        const auto is_so = [&](queue_position each) noexcept {
-            return word_at(each).load(std::memory_order_acquire) == word_of(turn_of(each), state);
-        };
-        if (!is_so(position)) {
-            return 0;
-        }
-        if (is_so(later_position(position, most - 1, capacity_))) {
-            return most;
-        }
-        std::uint32_t count = 1;
-        while (count < most && is_so(position = next_position(position, capacity_))) {
-            ++count;
-        }
-        return count;
-    }
-
-    void be_reader() {
-        const owner_word me = claimant::worker(allocator_);
-        if (reader_.load(std::memory_order_relaxed) != me) [[unlikely]] {
-            recover_if_dead(reader_);
-            reader_.store(me, std::memory_order_release);
-        }
-    }
-
-    // The change of an element that a dead process began must be undone before the next change
-    // begins.
-    [[gnu::cold]] void recover_if_dead(const std::atomic<owner_word>& worker) noexcept {
-        const owner_word last = worker.load(std::memory_order_acquire);
-        if (!is_plain && last != nobody) {
-            static_cast<void>(claimant::is_dead_worker(allocator_, last));
-        }
-    }
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// The slots and their order. `tail` and `head` are hints: the word of each slot is what counts. A
-/// stale hint costs steps and nothing else, so the hints are stored plainly.
-///
-/// *Many producers*: from the tail, {turn, empty} → {turn, writing, me} by compare-and-swap,
-/// construct, store {turn, full}. If a slot is taken in this turn, look at the next; if it is of an
-/// older turn, the queue is full. *A single producer* constructs in the empty slot and stores
-/// {turn, full}. *Many consumers*: from the head, {turn, full} → {turn, reading, me} by
-/// compare-and-swap, move the element out, store {turn + 1, empty}. Other consumers walk over a
-/// slot that is being read, but the head never passes it: it may become full again. A slot that is
-/// being written ends the walk, which keeps the producers' order. *A single consumer* moves the
-/// element out of the full slot and stores {turn + 1, empty}.
-///
-/// If a process is killed: what it was writing never existed, and what it was reading is still
-/// there. Where only one process can be at work, its successor finds the slot as it was before.
-/// Where many can, a thread that is held up by a claim asks now and then whether the claimant is
-/// alive; if not, it recovers the dead process and resolves the claim.
-///
-/// In a section that may be undone, elements that own memory are copied into the queue and out of
-/// it. The queue's side of a move would be permanent at once, the other side only at the end of the
-/// section: undoing it would return the memory to the object that was moved from, or free what was
-/// allocated in the section, while the queue still has it.
-///
-/// Closing: a consumer that finds the queue empty after close() must know that no producer that
-/// looked before close() is still at work. With many producers, the consumer turns the slot at hand
-/// from empty to closed by compare-and-swap, so that such a producer either has claimed a slot in
-/// time or fails. A single producer moves the tail first, and only then looks whether the queue is
-/// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
-/// slot.
-template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator> {
-    using alone = single_side<T, ManyProducers, ManyConsumers, Allocator>;
-    using slot = typename alone::slot;
-    using claimant = typename alone::claimant;
-    using walk = typename alone::walk;
-    using alone::allocator_;
-    using alone::at;
-    using alone::be_reader;
-    using alone::bytes_into;
-    using alone::capacity_;
-    using alone::claim;
-    using alone::construct;
-    using alone::construct_at;
-    using alone::destroy;
-    using alone::emplace_alone;
-    using alone::free_slots;
-    using alone::head_;
-    using alone::is_plain;
-    using alone::note_wait;
-    using alone::prefetch;
-    using alone::reader_;
-    using alone::refuse_in_section;
-    using alone::tail_;
-    using alone::take_alone;
-    using alone::take_from;
-    using alone::waited_for_item_;
-    using alone::waited_for_space_;
-    using alone::walk_to_read;
-    using alone::walk_to_write;
-    using alone::writer_;
-
-  public:
-    using alone::capacity;
-    using alone::is_closed;
-    using alone::notify_items;
-
-    queue_ring(first_turn first, std::uint64_t elements, const Allocator& allocator)
-        : alone(first, elements, allocator) {}
-
-    queue_ring(const queue_ring&) = delete;
-    queue_ring& operator=(const queue_ring&) = delete;
-
-    [[gnu::cold]] ~queue_ring() {
-        claimant::recover_dead(allocator_);
-        end();
-    }
-
-    /// Besides what T's constructor throws, this function and try_take may fail with
-    /// errc::out_of_space, too_many_participants and locks_unsupported, before anything has
-    /// changed.
-    template <class... Args>
-    [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
-        if constexpr (!is_plain && !alone::template is_constructible_from_copies<Args...>) {
-            refuse_in_section("constructed without taking from its arguments");
-        }
-        if constexpr (!ManyProducers) {
-            return emplace_alone(std::forward<Args>(args)...);
-        } else if constexpr (is_copy_of_one<Args...> && std::is_copy_constructible_v<T>) {
-            return copy_claimed(args...);
-        } else {
-            return emplace_claimed(std::forward<Args>(args)...);
-        }
-    }
-
-    /// Called before try_emplace with these arguments: reports what it would throw, except what T's
-    /// constructor throws.
-    template <class... Args>
-    void prepare_to_emplace(std::error_code& ec) noexcept {
-        constexpr bool copies = alone::template is_constructible_from_copies<Args...>;
-        prepare(ManyProducers, copies, "constructed without taking from its arguments", ec);
-    }
-
-    /// The same before try_take.
-    void prepare_to_take(std::error_code& ec) noexcept {
-        prepare(ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
-    }
-
-    /// Passes the next element to take(T&&) and removes it. If take throws, the element stays.
-    template <class Take>
-    [[nodiscard]] outcome try_take(Take&& take) {
-        if constexpr (!is_plain && !std::is_copy_constructible_v<T>) {
-            refuse_in_section("copied");
-        }
-        if constexpr (ManyConsumers) {
-            return take_claimed(take);
-        } else {
-            if constexpr (!is_plain) {
-                be_reader();
-            }
-            return take_alone(take);
-        }
-    }
-
-    /// The same for an element that is copied byte by byte.
-    [[nodiscard, gnu::always_inline]] outcome try_take(element_bytes<T>& into)
-        requires(is_plain)
-    {
-        if constexpr (ManyConsumers) {
-            return copy_out_claimed(into);
-        } else {
-            return take_alone(bytes_into(into));
-        }
-    }
-
-    [[nodiscard]] const Allocator& allocator() const noexcept { return allocator_; }
-
-  private:
-    void prepare(bool claims, bool copies, const char* needed, std::error_code& ec) noexcept {
-        clear(ec);
-        claimant::prepare(allocator_, claims || !is_plain, ec);
-        if (!is_plain && !copies && !ec && claimant::in_section(allocator_)) [[unlikely]] {
-            fail(ec, errc::section_open, alone::refused_in_section, needed);
-        }
-    }
-
-    // Where no section is open, as when a queue is destroyed by hand, this is one: a half-destroyed
-    // queue could neither be used nor be destroyed again. A queue that is destroyed is recognized
-    // by its capacity.
-    [[gnu::cold]] void end() noexcept {
-        const report_keeper keeper;
-        if (capacity_ != 0 && !end_at_once(is_alone_in_segment(allocator_, this))) {
-            if constexpr (!std::is_trivially_destructible_v<T>) {
-                for (std::uint32_t i = 0; i < capacity_; ++i) {
-                    end_element(at(i));
-                }
-            }
-            static_cast<void>(end_at_once(false));
-        }
-    }
-
-    // Returns false, without effect, if a full segment has no room to save the elements and a kill
-    // must not leave half of them.
-    [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
-        undo_scope<Allocator> section(allocator_, without_journal::happens);
-        this->each_word(
-            [&](const void* first, std::size_t bytes) { section.words(this, first, bytes); });
-        if constexpr (!std::is_trivially_destructible_v<T>) {
-            if (!all_or_nothing) {
-                section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));
-            } else if (!section.try_elements(std::addressof(at(0)), capacity_ * sizeof(slot))) {
-                return false;
-            }
-            for (std::uint32_t i = 0; i < capacity_; ++i) {
-                if (is_full(at(i))) {
-                    destroy(at(i));
-                }
-            }
-        }
-        free_slots();
-        keep_stores_of(this);
-        return true;
-    }
-
-    // As if the element were popped.
-    void end_element(slot& s) noexcept {
-        if (is_full(s)) {
-            undo_scope<Allocator> section(allocator_, without_journal::happens);
-            section.words(this, std::addressof(s.word), sizeof s.word);
-            section.elements(s.address(), sizeof(T));
-            const slot_word word = s.word.value.load(std::memory_order_relaxed);
-            s.word.value.store(
-                word_of(static_cast<std::uint32_t>(word >> 32) + 1, slot_state::empty),
-                std::memory_order_release);
-            destroy(s);
-        }
-    }
-
-    [[nodiscard]] static bool is_full(const slot& s) noexcept {
-        return state_of(s.word.value.load(std::memory_order_acquire)) == slot_state::full;
-    }
-
-    struct give_up_on_unwind {
-        queue_ring* ring;
-        queue_position position;
-
-        ~give_up_on_unwind() {
-            if (ring != nullptr) {
-                ring->give_up(position);
-            }
-        }
-    };
-
-    struct put_back_on_unwind {
-        queue_ring* ring;
-        queue_position position;
-
-        ~put_back_on_unwind() {
-            if (ring != nullptr && ManyConsumers) {
-                ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
-                                              std::memory_order_release);
-                claimant(ring->allocator_).forget();
-                ring->notify_items(1);
-            }
-        }
-    };
-
-    // Only a constructor that the user has written can push or pop in the middle of this.
-    template <class... Args>
-    static constexpr bool is_copy_of_one =
-        sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
-
-    // The most frequent case, in line and with nothing beside it: before the next compare-and-swap,
-    // every store has to leave the processor, including those of registers that are saved around a
-    // call.
-    [[gnu::always_inline]] outcome copy_claimed(const T& value) {
-        if (!claimant::is_ready(allocator_)) [[unlikely]] {
-            return outcome::held;
-        }
-        const claimant me(allocator_, claimant_ready());
-        const queue_position position = tail_.load(std::memory_order_acquire);
-        slot& s = at(index_of(position));
-        const slot_word empty = word_of(turn_of(position), slot_state::empty);
-        const slot_word word = s.word.value.load(std::memory_order_acquire);
-        if (is_closed() || word != empty ||
-            !claim(me, s.word, empty, position, slot_state::writing)) [[unlikely]] {
-            if (word == word_of(turn_of(position) - 1, slot_state::full) && !is_closed()) {
-                note_wait(waited_for_space_, position);
-                return outcome::blocked; // a spinning thread tries again soon
-            }
-            return emplace_claimed(value);
-        }
-        prefetch(s, position, waited_for_space_);
-        tail_.store(next_position(position, capacity_), std::memory_order_release);
-        construct(s, value);
-        s.word.value.store(word_of(turn_of(position), slot_state::full), std::memory_order_release);
-        me.forget();
-        return outcome::done;
-    }
-
-    template <class... Args>
-    [[gnu::noinline]] outcome emplace_claimed(Args&&... args) {
-        if (is_closed()) {
-            return outcome::closed;
-        }
-        if (!claimant::is_ready(allocator_)) [[unlikely]] {
-            return outcome::held;
-        }
-        const claimant me(allocator_, claimant_ready());
-        queue_position position = tail_.load(std::memory_order_acquire);
-        atomic_word& shared_word = at(index_of(position)).word;
-        if (shared_word.value.load(std::memory_order_acquire) !=
-                word_of(turn_of(position), slot_state::empty) ||
-            !claim(me, shared_word, word_of(turn_of(position), slot_state::empty), position,
-                   slot_state::writing)) {
-            if (const outcome found = walk_to_write(position); found != outcome::done) {
-                return found;
-            }
-        }
-        tail_.store(next_position(position, capacity_), std::memory_order_release);
-        give_up_on_unwind guard{this, position};
-        const auto constructed = [&] {
-            if constexpr (!is_copy_of_one<Args...>) {
-                me.intend(at(index_of(position)).word);
-            }
-        };
-        construct_at(position, constructed, std::forward<Args>(args)...);
-        guard.ring = nullptr;
-        me.forget();
-        return outcome::done;
-    }
-
-    // Like copy_claimed. The address of `into` does not leave this function, so that it can be a
-    // register.
-    [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
-        if (!claimant::is_ready(allocator_)) [[unlikely]] {
-            return outcome::held;
-        }
-        const claimant me(allocator_, claimant_ready());
-        const queue_position head = head_.load(std::memory_order_acquire);
-        slot& s = at(index_of(head));
-        const slot_word full = word_of(turn_of(head), slot_state::full);
-        const slot_word word = s.word.value.load(std::memory_order_acquire);
-        if (word != full || !claim(me, s.word, full, head, slot_state::reading)) [[unlikely]] {
-            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                note_wait(waited_for_item_, head);
-                return outcome::blocked; // a spinning thread tries again soon
-            }
-            element_bytes<T> walked;
-            const outcome found = take_claimed(bytes_into(walked));
-            into = walked;
-            return found;
-        }
-        prefetch(s, head, waited_for_item_);
-        std::memcpy(into.bytes, s.storage, sizeof(T));
-        s.word.value.store(word_of(turn_of(head) + 1, slot_state::empty),
-                           std::memory_order_release);
-        head_.store(next_position(head, capacity_), std::memory_order_release);
-        me.forget();
-        tell_of_end();
-        return outcome::done;
-    }
-
-    // A consumer that found slots being read could not tell whether a closed queue is drained.
-    [[gnu::always_inline]] void tell_of_end() noexcept {
-        light_barrier();
-        if (is_closed()) [[unlikely]] {
-            notify_items(1);
-        }
-    }
-
-    template <class Take>
-    [[gnu::noinline]] outcome take_claimed(Take&& take) {
-        if (!claimant::is_ready(allocator_)) [[unlikely]] {
-            return outcome::held;
-        }
-        const claimant me(allocator_, claimant_ready());
-        const queue_position head = head_.load(std::memory_order_acquire);
-        atomic_word& shared_word = at(index_of(head)).word;
-        const slot_word full = word_of(turn_of(head), slot_state::full);
-        walk found{outcome::done, head, true};
-        const slot_word word = shared_word.value.load(std::memory_order_acquire);
-        if (word != full || !claim(me, shared_word, full, head, slot_state::reading)) {
-            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                return outcome::blocked; // a spinning thread tries again soon
-            }
-            found = walk_to_read(head);
-            if (found.what != outcome::done) {
-                return found.what;
-            }
-        }
-        put_back_on_unwind guard{this, found.position};
-        take_from(found, take, [&] {
-            if constexpr (!is_plain) {
-                me.intend(at(index_of(found.position)).word);
-            }
-        });
-        guard.ring = nullptr;
-        me.forget();
-        tell_of_end();
-        return outcome::done;
-    }
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-/// How many threads, counted over all processes, may push and pop at the same time: single or multi
-/// producer, single or multi consumer. A single side may pass from one thread or process to
-/// another, provided that the two never overlap.
-enum class concurrency { spsc, mpsc, spmc, mpmc };
-
-namespace detail {
-
-// All of shm_queue, over any allocator.
-template <class T, concurrency Concurrency, class Waiting, class Allocator>
-class basic_queue {
-    static_assert(waiting_policy<Waiting>,
-                  "cohold: the third argument of shm_queue is a waiting policy: waiting::adaptive, "
-                  "waiting::spin, waiting::block, or a type with `spins` and `parks`");
-
-    static constexpr bool many_producers =
-        Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
-    static constexpr bool many_consumers =
-        Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
-
-    using ring = queue_ring<T, many_producers, many_consumers, Allocator>;
-
-  public:
-    using value_type = T;
-    using size_type = std::size_t;
-    using allocator_type = Allocator;
-
-    /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
-    /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
-    template <std::integral Capacity>
-    explicit basic_queue(Capacity capacity, const Allocator& allocator = Allocator())
-        : basic_queue(first_turn{0}, capacity, allocator) {}
-
-    // Any integer, so that a literal passed through segment::construct causes no signedness
-    // warning; as 64 bits a negative one is beyond what fits.
-    template <std::integral Capacity>
-    basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
-        : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {
-        check_element();
-    }
-
-    basic_queue(const basic_queue&) = delete;
-    basic_queue& operator=(const basic_queue&) = delete;
-
-    /// Destroys the remaining elements and frees the memory. No thread may use the queue any more.
-    ~basic_queue() = default;
-
-    /// Appends an element; waits while the queue is full. Returns false, with the argument
-    /// unchanged, once the queue is closed. Errors: what T's constructor throws; then no element is
-    /// added and nobody waits for it. (In a queue of many producers, the place stays unused until
-    /// the elements before it are taken.) Complexity: constant; no system call unless this thread
-    /// sleeps or another sleeps for an element.
-    bool push(const T& value) { return put(for_ever, value); }
-
-    /// @copydoc push(const T&)
-    bool push(T&& value) { return put(for_ever, std::move(value)); }
-
-    /// Constructs an element in place; otherwise like push.
-    template <class... Args>
-    bool emplace(Args&&... args) {
-        return put(for_ever, std::forward<Args>(args)...);
-    }
-
-    /// Appends an element if there is room at once. Returns false, with the argument unchanged, if
-    /// the queue is full or closed. A place from which an element is just being taken is not free
-    /// yet.
-    bool try_push(const T& value) { return try_emplace(value); }
-
-    /// @copydoc try_push(const T&)
-    bool try_push(T&& value) { return try_emplace(std::move(value)); }
-
-    /// Constructs an element in place; otherwise like try_push.
-    template <class... Args>
-    bool try_emplace(Args&&... args) {
-        const bool pushed = ring_.try_emplace(std::forward<Args>(args)...) == outcome::done;
-        if (pushed) {
-            ring_.notify_items(1);
-        }
-        return pushed;
-    }
-
-    /// Like push, but waits no longer than `patience`, a std::chrono::duration.
-    template <duration_like Duration>
-    bool push_for(const T& value, const Duration& patience) {
-        return put(for_long(patience), value);
-    }
-
-    /// @copydoc push_for
-    template <duration_like Duration>
-    bool push_for(T&& value, const Duration& patience) {
-        return put(for_long(patience), std::move(value));
-    }
-
-    /// Like push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
-    template <time_point_like TimePoint>
-    bool push_until(const T& value, const TimePoint& moment) {
-        return until(moment, [&](auto when) { return offer(when, value); }) == outcome::done;
-    }
-
-    /// @copydoc push_until
-    template <time_point_like TimePoint>
-    bool push_until(T&& value, const TimePoint& moment) {
-        return until(moment, [&](auto when) { return offer(when, std::move(value)); }) ==
-               outcome::done;
-    }
-
-    /// Takes the oldest element; waits while there is none. Returns nothing once the queue is
-    /// closed and all its elements are taken. Errors: what T's move constructor throws; then the
-    /// element is still in the queue. Complexity: constant; no system call unless this thread
-    /// sleeps or another sleeps for room.
-    [[gnu::always_inline]] std::optional<T> pop() {
-        return received([&](auto& into) __attribute__((always_inline)) {
-            const outcome result = taken_at_once(into);
-            return is_to_wait(result) ? take_later(for_ever, into) : result;
-        });
-    }
-
-    /// Takes the oldest element if there is one at once. An element that was appended after one
-    /// that a slower producer is still writing does not appear before that one.
-    [[gnu::always_inline]] std::optional<T> try_pop() {
-        return received([&](auto& into)
-                            __attribute__((always_inline)) { return taken_at_once(into); });
-    }
-
-    /// Like pop, but waits no longer than `patience`, a std::chrono::duration.
-    template <duration_like Duration>
-    std::optional<T> pop_for(const Duration& patience) {
-        return received([&](auto& into) { return take(for_long(patience), into); });
-    }
-
-    /// Like pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
-    template <time_point_like TimePoint>
-    std::optional<T> pop_until(const TimePoint& moment) {
-        return received(
-            [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
-    }
-
-    /// Like pop, but assigns the oldest element to `value`; returns false, with `value` unchanged,
-    /// where pop returns nothing. For large elements: there is no second one on the stack
-    /// meanwhile. Errors: what T's move assignment throws; then the element is still in the queue.
-    bool pop(T& value)
-        requires std::is_move_assignable_v<T>
-    {
-        return take_into(for_ever, value);
-    }
-
-    /// Like try_pop, with an argument like pop(T&).
-    bool try_pop(T& value)
-        requires std::is_move_assignable_v<T>
-    {
-        assigned into{value};
-        return taken_at_once(into) == outcome::done;
-    }
-
-    /// Like pop_for, with an argument like pop(T&).
-    template <duration_like Duration>
-    bool pop_for(T& value, const Duration& patience)
-        requires std::is_move_assignable_v<T>
-    {
-        return take_into(for_long(patience), value);
-    }
-
-    /// Like pop_until, with an argument like pop(T&).
-    template <time_point_like TimePoint>
-    bool pop_until(T& value, const TimePoint& moment)
-        requires std::is_move_assignable_v<T>
-    {
-        return until(moment, [&](auto when) {
-                   assigned into{value};
-                   return take(when, into);
-               }) == outcome::done;
-    }
-
-    /// Appends copies of the first elements of `values`, as many as there is room for at once, and
-    /// returns how many. Elements of other producers may come between them. If a constructor
-    /// throws, the elements before that one are in the queue.
-    std::size_t try_push_n(std::span<const T> values) {
-        outcome why = outcome::done;
-        return push_batch(values, why);
-    }
-
-    /// Appends copies of all `values`; waits for room. Returns how many it appended: all, unless
-    /// the queue is closed.
-    std::size_t push_n(std::span<const T> values) {
-        std::size_t count = try_push_n(values);
-        while (count < values.size() && push(values[count])) {
-            ++count;
-            count += try_push_n(values.subspan(count));
-        }
-        return count;
-    }
-
-    /// Moves the oldest elements to the front of `values` by assignment, as many as are there at
-    /// once and fit, and returns how many. If an assignment throws, that element is still in the
-    /// queue.
-    std::size_t try_pop_n(std::span<T> values) {
-        outcome why = outcome::done;
-        return pop_batch(values, why);
-    }
-
-    /// Like try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
-    /// span, or once the queue is closed and all its elements are taken.
-    std::size_t pop_n(std::span<T> values) {
-        outcome why = outcome::done;
-        return pop_some(values, why);
-    }
-
-    // The same functions for callers that want to know the reason. `ec` is clear if the element has
-    // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
-    // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
-    // is working on the next slot, so that even this is unknown; try again. Or
-    // std::errc::timed_out, where a time was given. Or an error of the thread's first use of a
-    // segment, errc::too_many_participants for instance, or errc::section_open. Only the last group
-    // changes last_failure(). What T's members throw passes through.
-
-    /// Like push; errc::closed.
-    bool push(const T& value, std::error_code& ec) {
-        return put_or_tell<const T&>(ec, [&] { return offer(for_ever, value); });
-    }
-
-    /// @copydoc push(const T&, std::error_code&)
-    bool push(T&& value, std::error_code& ec) {
-        return put_or_tell<T>(ec, [&] { return offer(for_ever, std::move(value)); });
-    }
-
-    /// Like emplace; errc::closed.
-    template <class... Args>
-    bool emplace(std::error_code& ec, Args&&... args) {
-        return put_or_tell<Args...>(ec,
-                                    [&] { return offer(for_ever, std::forward<Args>(args)...); });
-    }
-
-    /// Like try_push; errc::full, busy or closed.
-    bool try_push(const T& value, std::error_code& ec) { return try_emplace(ec, value); }
-
-    /// @copydoc try_push(const T&, std::error_code&)
-    bool try_push(T&& value, std::error_code& ec) { return try_emplace(ec, std::move(value)); }
-
-    /// Like try_emplace; errc::full, busy or closed.
-    template <class... Args>
-    bool try_emplace(std::error_code& ec, Args&&... args) {
-        ring_.template prepare_to_emplace<Args...>(ec);
-        if (ec) {
-            return false;
-        }
-        const outcome result = ring_.try_emplace(std::forward<Args>(args)...);
-        if (result == outcome::done) {
-            ring_.notify_items(1);
-        }
-        return is_done(result, errc::full, ec);
-    }
-
-    /// Like push_for; std::errc::timed_out or errc::closed.
-    template <duration_like Duration>
-    bool push_for(const T& value, const Duration& patience, std::error_code& ec) {
-        return put_or_tell<const T&>(ec, [&] { return offer(for_long(patience), value); });
-    }
-
-    /// @copydoc push_for
-    template <duration_like Duration>
-    bool push_for(T&& value, const Duration& patience, std::error_code& ec) {
-        return put_or_tell<T>(ec, [&] { return offer(for_long(patience), std::move(value)); });
-    }
-
-    /// Like push_until; std::errc::timed_out or errc::closed.
-    template <time_point_like TimePoint>
-    bool push_until(const T& value, const TimePoint& moment, std::error_code& ec) {
-        return put_or_tell<const T&>(
-            ec, [&] { return until(moment, [&](auto when) { return offer(when, value); }); });
-    }
-
-    /// @copydoc push_until
-    template <time_point_like TimePoint>
-    bool push_until(T&& value, const TimePoint& moment, std::error_code& ec) {
-        return put_or_tell<T>(ec, [&] {
-            return until(moment, [&](auto when) { return offer(when, std::move(value)); });
-        });
-    }
-
-    /// Like pop; errc::closed.
-    std::optional<T> pop(std::error_code& ec) {
-        return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
-    }
-
-    /// Like try_pop; errc::empty, busy or closed.
-    [[gnu::always_inline]] std::optional<T> try_pop(std::error_code& ec) {
-        return received(errc::empty, ec, [&](auto& into) __attribute__((always_inline)) {
-            return taken_at_once(into);
-        });
-    }
-
-    /// Like pop_for; std::errc::timed_out or errc::closed.
-    template <duration_like Duration>
-    std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
-        return received(std::errc::timed_out, ec,
-                        [&](auto& into) { return take(for_long(patience), into); });
-    }
-
-    /// Like pop_until; std::errc::timed_out or errc::closed.
-    template <time_point_like TimePoint>
-    std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
-        return received(std::errc::timed_out, ec, [&](auto& into) {
-            return until(moment, [&](auto when) { return take(when, into); });
-        });
-    }
-
-    /// Like pop(T&); errc::closed.
-    bool pop(T& value, std::error_code& ec)
-        requires std::is_move_assignable_v<T>
-    {
-        return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
-    }
-
-    /// Like try_pop(T&); errc::empty, busy or closed.
-    bool try_pop(T& value, std::error_code& ec)
-        requires std::is_move_assignable_v<T>
-    {
-        ring_.prepare_to_take(ec);
-        assigned into{value};
-        return !ec && is_done(taken_at_once(into), errc::empty, ec);
-    }
-
-    /// Like pop_for(T&, …); std::errc::timed_out or errc::closed.
-    template <duration_like Duration>
-    bool pop_for(T& value, const Duration& patience, std::error_code& ec)
-        requires std::is_move_assignable_v<T>
-    {
-        return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
-    }
-
-    /// Like pop_until(T&, …); std::errc::timed_out or errc::closed.
-    template <time_point_like TimePoint>
-    bool pop_until(T& value, const TimePoint& moment, std::error_code& ec)
-        requires std::is_move_assignable_v<T>
-    {
-        return take_or_tell(ec, value, [&](auto& into) {
-            return until(moment, [&](auto when) { return take(when, into); });
-        });
-    }
-
-    /// Like try_push_n; if it appends fewer than all, errc::full, busy or closed.
-    std::size_t try_push_n(std::span<const T> values, std::error_code& ec) {
-        ring_.template prepare_to_emplace<const T&>(ec);
-        outcome why = outcome::done;
-        const std::size_t count = ec ? 0 : push_batch(values, why);
-        static_cast<void>(ec || is_done(why, errc::full, ec));
-        return count;
-    }
-
-    /// Like push_n; if it appends fewer than all, errc::closed.
-    std::size_t push_n(std::span<const T> values, std::error_code& ec) {
-        std::size_t count = try_push_n(values, ec);
-        while (count < values.size() && push(values[count], ec)) {
-            ++count;
-            count += try_push_n(values.subspan(count), ec);
-        }
-        return count;
-    }
-
-    /// Like try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
-    std::size_t try_pop_n(std::span<T> values, std::error_code& ec) {
-        ring_.prepare_to_take(ec);
-        outcome why = outcome::done;
-        const std::size_t count = ec ? 0 : pop_batch(values, why);
-        static_cast<void>(ec || count != 0 || is_done(why, errc::empty, ec));
-        return count;
-    }
-
-    /// Like pop_n; if it takes none, and values is not empty, errc::closed.
-    std::size_t pop_n(std::span<T> values, std::error_code& ec) {
-        ring_.prepare_to_take(ec);
-        outcome why = outcome::done;
-        const std::size_t count = ec ? 0 : pop_some(values, why);
-        static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
-        return count;
-    }
-
-    /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
-    /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
-    /// see its element before they see the end.
-    void close() noexcept { ring_.close(); }
-
-    [[nodiscard]] bool is_closed() const noexcept { return ring_.is_closed(); }
-
-    /// The number of elements, including those being pushed or popped. An estimate while other
-    /// threads use the queue.
-    [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
-
-    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-
-    [[nodiscard]] Allocator get_allocator() const noexcept { return ring_.allocator(); }
-
-    /// The argument of the constructor.
-    [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
-
-  private:
-    static constexpr void check_element() noexcept {
-        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
-                          !std::is_array_v<T>,
-                      "cohold: the elements of a shm_queue are objects, not const or volatile, and "
-                      "no arrays: use std::array");
-        static_assert(std::is_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
-                      "cohold: the elements of a shm_queue need a move constructor, and a "
-                      "destructor that does not throw");
-        static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
-    }
-
-    // The largest number that makes sense in a call, for a queue or for the kernel.
-    static constexpr std::uint32_t as_count(std::size_t n) noexcept {
-        return n < futex_wake_all ? static_cast<std::uint32_t>(n) : futex_wake_all;
-    }
-
-    // Wakes as many waiters as there were elements, even if one of them threw.
-    struct batch {
-        basic_queue& queue;
-        std::size_t count;
-        void (basic_queue::*came)(std::uint32_t) noexcept;
-
-        ~batch() {
-            if (count != 0) {
-                (queue.*came)(as_count(count));
-            }
-        }
-    };
-
-    void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
-
-    void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
-
-    // `why` says what stopped it before the end of the span.
-    std::size_t push_batch(std::span<const T> values, outcome& why) {
-        batch pushed{*this, 0, &basic_queue::items_came};
-        if constexpr (ring::takes_batches) {
-            pushed.count = ring_.try_push_batch(values.data(), as_count(values.size()));
-            if (pushed.count < values.size()) {
-                why = is_closed() ? outcome::closed : outcome::blocked;
-            }
-            return pushed.count;
-        }
-        for (const T& value : values) {
-            if ((why = ring_.try_emplace(value)) != outcome::done) {
-                break;
-            }
-            ++pushed.count;
-        }
-        return pushed.count;
-    }
-
-    std::size_t pop_batch(std::span<T> values, outcome& why) {
-        batch popped{*this, 0, &basic_queue::spaces_came};
-        if constexpr (ring::takes_batches) {
-            popped.count = ring_.try_pop_batch(values.data(), as_count(values.size()));
-            values = values.subspan(popped.count);
-        }
-        for (T& value : values) {
-            why = ring_.try_take([&](T&& element) { value = std::move(element); });
-            if (why != outcome::done) {
-                break;
-            }
-            ++popped.count;
-        }
-        return popped.count;
-    }
-
-    std::size_t pop_some(std::span<T> values, outcome& why) {
-        std::size_t count = pop_batch(values, why);
-        if (count == 0 && is_to_wait(why)) {
-            const auto first = [&](T&& element) { values[0] = std::move(element); };
-            why = take(for_ever, first);
-            if (why == outcome::done) {
-                count = 1 + pop_batch(values.subspan(1), why);
-            }
-        }
-        return count;
-    }
-
-    // For a caller that wants to know; `not_now` is the error if the operation may succeed later.
-    template <class Code>
-    [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
-                                               std::error_code& ec) noexcept {
-        if (result != outcome::done) {
-            ec = result == outcome::closed ? make_error_code(errc::closed)
-                 : result == outcome::held ? make_error_code(errc::busy)
-                                           : make_error_code(not_now);
-        }
-        return result == outcome::done;
-    }
-
-    template <class... Args, class Offer>
-    bool put_or_tell(std::error_code& ec, const Offer& offered) {
-        ring_.template prepare_to_emplace<Args...>(ec);
-        return !ec && is_done(offered(), std::errc::timed_out, ec);
-    }
-
-    template <class Take>
-    bool take_or_tell(std::error_code& ec, T& value, const Take& taken) {
-        ring_.prepare_to_take(ec);
-        assigned into{value};
-        return !ec && is_done(taken(into), std::errc::timed_out, ec);
-    }
-
-    template <class Code, class Get>
-    [[gnu::always_inline]] std::optional<T> received(Code not_now, std::error_code& ec, Get get) {
-        ring_.prepare_to_take(ec);
-        if (ec) [[unlikely]] {
-            return std::nullopt;
-        }
-        return received([&](auto& into) __attribute__((always_inline)) {
-            const outcome result = get(into);
-            is_done(result, not_now, ec);
-            return result;
-        });
-    }
-
-    // Takes an element as it is, or as a copy of one that stays.
-    struct assigned {
-        T& value;
-
-        void operator()(T&& from) const { value = std::move(from); }
-
-        void operator()(const T& from) const
-            requires std::is_copy_assignable_v<T>
-        {
-            value = from;
-        }
-    };
-
-    template <class When>
-    bool take_into(const When& when, T& value) {
-        assigned into{value};
-        return take(when, into) == outcome::done;
-    }
-
-    // What get(receiver) hands to the receiver, if it returns that it did.
-    template <class Get>
-    [[gnu::always_inline]] static std::optional<T> received(Get get) {
-        if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
-                      std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16) {
-            return received_bytes(get);
-        } else {
-            return received_element(get);
-        }
-    }
-
-    // A small element comes by way of its own storage: g++ 12 writes an optional in pieces and
-    // reads it as a whole, which stalls the processor for longer than the rest takes.
-    template <class Get>
-    [[gnu::always_inline]] static std::optional<T> received_bytes(Get& get) {
-        element_bytes<T> into;
-        if (get(into) != outcome::done) {
-            return std::nullopt;
-        }
-        return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
-    }
-
-    // The result is not in an inner block: g++ 12 would move it out of that once more and, if
-    // moving throws, lose an element that is no longer in the queue.
-    template <class Get>
-    [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
-        std::optional<T> result;
-        const auto into = [&result](T&& from) { result.emplace(std::move(from)); };
-        get(into);
-        return result;
-    }
-
-    // The end of a wait is computed when the wait begins: reading the clock costs more than a push.
-    static deadline for_ever() noexcept { return deadline::never(); }
-
-    template <class Duration>
-    static auto for_long(const Duration& patience) noexcept {
-        return [&patience] { return deadline::in(to_nanoseconds(patience)); };
-    }
-
-    template <class When, class... Args>
-    outcome offer(const When& when, Args&&... args) {
-        auto attempt = [&] { return ring_.try_emplace(std::forward<Args>(args)...); };
-        wait_result result{attempt(), false};
-        if (result.what == outcome::blocked || result.what == outcome::held) {
-            result = await<Waiting>(ring_.spaces(), attempt, when());
-        }
-        if (result.what == outcome::done) {
-            if (many_producers && result.slept) {
-                ring_.notify_spaces(1); // there may be room for another sleeper
-            }
-            ring_.notify_items(1);
-        }
-        return result.what;
-    }
-
-    template <class When, class... Args>
-    bool put(const When& when, Args&&... args) {
-        return offer(when, std::forward<Args>(args)...) == outcome::done;
-    }
-
-    static constexpr bool is_to_wait(outcome result) noexcept {
-        return result == outcome::blocked || result == outcome::held;
-    }
-
-    template <class Receive>
-    [[gnu::always_inline]] outcome taken_at_once(Receive& receive) {
-        const outcome result = ring_.try_take(receive);
-        if (result == outcome::done) {
-            ring_.notify_spaces(1);
-        }
-        return result;
-    }
-
-    template <class When, class Receive>
-    outcome take(const When& when, Receive& receive) {
-        const outcome result = taken_at_once(receive);
-        return is_to_wait(result) ? wait_to_take(when, receive) : result;
-    }
-
-    // Uses a copy in between, so that the address of the caller's object stays private.
-    template <class When>
-    outcome take_later(const When& when, element_bytes<T>& into) {
-        element_bytes<T> late;
-        const outcome result = wait_to_take(when, late);
-        into = late;
-        return result;
-    }
-
-    template <class When, class Receive>
-    outcome take_later(const When& when, Receive& receive) {
-        return wait_to_take(when, receive);
-    }
-
-    template <class When, class Receive>
-    [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
-        auto attempt = [&] { return ring_.try_take(receive); };
-        const wait_result result = await<Waiting>(ring_.items(), attempt, when());
-        if (result.what == outcome::done) {
-            if (many_consumers && result.slept) {
-                ring_.notify_items(1); // there may be an element for another sleeper
-            }
-            ring_.notify_spaces(1);
-        }
-        return result.what;
-    }
-
-    // Other clocks may be adjusted, so the last check is against the clock of `moment`.
-    template <class TimePoint, class Wait>
-    static outcome until(const TimePoint& moment, Wait wait) {
-        const auto when = [&moment] { return deadline_at(moment); };
-        for (;;) {
-            const outcome result = wait(when);
-            if (result != outcome::blocked || has_come(moment)) {
-                return result;
-            }
-        }
-    }
-
-    ring ring_;
-};
-
-} // namespace detail
-
-/// A bounded queue of elements, in the order in which they were pushed: every consumer sees the
-/// elements of one producer in that order. Names are those of the standard's proposal for
-/// concurrent queues (P0260).
-///
-/// Concurrency says how many threads may push and pop at the same time; fewer is faster, and mpmc
-/// is always right. Waiting says how this process waits (processes may differ). Thread and process
-/// safety: every member but constructor and destructor may be called by any number of threads of
-/// any number of processes, as far as Concurrency allows. If the process is killed: what it was
-/// pushing is not there, or has been pushed; what it was popping is there again, or has been
-/// popped. Other threads are not held up by it for long. A single producer or consumer can be
-/// replaced by another, which continues where it stopped. In a section, of a shm_guarded for
-/// instance, pushing and popping are immediate and permanent, even if the section is undone. So
-/// elements that are more than plain bytes are copied then, where they would be moved elsewhere;
-/// errc::section_open, as cohold::failure, if they cannot be copied.
-template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
-class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
-    using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
-
-  public:
-    /// @copydoc detail::basic_queue::basic_queue
-    template <std::integral Capacity>
-    explicit shm_queue(Capacity capacity, const shm_allocator<T>& allocator = shm_allocator<T>())
-        : base(capacity, allocator) {
-        static_assert(detail::assert_shareable<T>());
-        static_assert(sizeof(shm_queue) == 192 && alignof(shm_queue) == 64);
-    }
-};
-
-template <class T, concurrency Concurrency, class Waiting>
-inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting>> = true;
-
-/// Described as "shm_queue<i32,mpmc>": each process chooses how it waits.
-template <class T, concurrency Concurrency, class Waiting>
-struct type_description<shm_queue<T, Concurrency, Waiting>> {
-    static constexpr void write(type_writer& out) {
-        constexpr std::string_view names[] = {",spsc>", ",mpsc>", ",spmc>", ",mpmc>"};
-        out.text("shm_queue<");
-        out.type<T>();
-        out.text(names[static_cast<int>(Concurrency)]);
-    }
-};
-
-COHOLD_NAMESPACE_END
-
-#endif
-// shm_set and shm_multiset: ordered sets in shared memory, with the interfaces of std::set and
-// std::multiset.
-#ifndef COHOLD_CONTAINER_SHM_SET_HPP
-#define COHOLD_CONTAINER_SHM_SET_HPP
-
-#include <compare>
-#include <initializer_list>
-#include <iterator>
-#include <string> // std::less, for less than <functional> costs
-#include <type_traits>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-struct own_key {
-    template <class Value>
-    [[nodiscard]] const Value& operator()(const Value& value) const noexcept {
-        return value;
-    }
-};
-
-/// An element that was extracted from a set.
-template <class Key, class Allocator>
-class set_handle : public tree_handle_storage<Key, Allocator> {
-    using storage = tree_handle_storage<Key, Allocator>;
-
-  public:
-    using value_type = Key;
-    using storage::storage;
-
-    [[nodiscard]] Key& value() const noexcept { return this->node()->value; }
-
-    void swap(set_handle& other) noexcept { this->exchange(other); }
-
-    friend void swap(set_handle& a, set_handle& b) noexcept { a.swap(b); }
-};
-
-} // namespace detail
-
-/// An ordered set: the interface, complexities and exception guarantees of std::set, with node
-/// handles, and with these differences.
-/// - The comparison is std::less<> by default, which is transparent: a set of strings is searched
-/// by any text.
-/// - Iterators belong to one process. References and iterators stay valid until their element is
-/// erased.
-/// - Every operation happens completely or not at all, even if it throws. Only inserting a range
-/// happens element by element.
-/// - Moving between sets whose allocators are unequal (of two segments) moves the elements one by
-/// one; swapping and inserting a node is then errc::unsupported.
-///
-/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment). *Thread and process safety*: that of std::set: any number of threads may read
-/// it, or one may write to it. *If the process is killed* in an operation, the set is as before or
-/// as after it.
-template <class Key, class Compare = std::less<>,
-          detail::allocator_like Allocator = shm_allocator<Key>>
-class shm_set : public detail::tree_container<Key, Key, detail::own_key, Compare, Allocator, false,
-                                              true, detail::set_handle<Key, Allocator>> {
-    using base = detail::tree_container<Key, Key, detail::own_key, Compare, Allocator, false, true,
-                                        detail::set_handle<Key, Allocator>>;
-
-  public:
-    using value_compare = Compare;
-    using base::base;
-
-    shm_set& operator=(std::initializer_list<Key> values) {
-        this->assign_values(values);
-        return *this;
-    }
-
-    [[nodiscard]] value_compare value_comp() const { return this->key_comp(); }
-
-    /// All or nothing. Only within a segment.
-    void swap(shm_set& other) { this->exchange(other); }
-};
-
-/// As shm_set, but with any number of equal elements: the interface of std::multiset.
-template <class Key, class Compare = std::less<>,
-          detail::allocator_like Allocator = shm_allocator<Key>>
-class shm_multiset : public detail::tree_container<Key, Key, detail::own_key, Compare, Allocator,
-                                                   true, true, detail::set_handle<Key, Allocator>> {
-    using base = detail::tree_container<Key, Key, detail::own_key, Compare, Allocator, true, true,
-                                        detail::set_handle<Key, Allocator>>;
-
-  public:
-    using value_compare = Compare;
-    using base::base;
-
-    shm_multiset& operator=(std::initializer_list<Key> values) {
-        this->assign_values(values);
-        return *this;
-    }
-
-    [[nodiscard]] value_compare value_comp() const { return this->key_comp(); }
-
-    /// All or nothing. Only within a segment.
-    void swap(shm_multiset& other) { this->exchange(other); }
-};
-
-template <class Key, class Compare>
-inline constexpr bool enable_shareable<shm_set<Key, Compare, shm_allocator<Key>>> = true;
-
-template <class Key, class Compare>
-struct type_description<shm_set<Key, Compare, shm_allocator<Key>>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_set<");
-        out.type<Key>();
-        detail::write_order<Key, Compare>(out);
-        out.text(">");
-    }
-};
-
-template <class Key, class Compare, class Allocator>
-void swap(shm_set<Key, Compare, Allocator>& a, shm_set<Key, Compare, Allocator>& b) {
-    a.swap(b);
-}
-
-template <class Key, class Compare>
-inline constexpr bool enable_shareable<shm_multiset<Key, Compare, shm_allocator<Key>>> = true;
-
-template <class Key, class Compare>
-struct type_description<shm_multiset<Key, Compare, shm_allocator<Key>>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_multiset<");
-        out.type<Key>();
-        detail::write_order<Key, Compare>(out);
-        out.text(">");
-    }
-};
-
-template <class Key, class Compare, class Allocator>
-void swap(shm_multiset<Key, Compare, Allocator>& a, shm_multiset<Key, Compare, Allocator>& b) {
-    a.swap(b);
-}
-
-namespace detail {
-
-template <class Key, class Compare>
-inline constexpr bool saves_itself<shm_set<Key, Compare, shm_allocator<Key>>> = true;
-template <class Key, class Compare>
-inline constexpr bool saves_itself<shm_multiset<Key, Compare, shm_allocator<Key>>> = true;
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-// shm_shared_ptr and shm_weak_ptr: pointers of several processes to one object in a segment, which
-// is freed when no living process refers to it any more.
-#ifndef COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
-#define COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
-
-#include <compare>
-#include <cstddef>
-#include <string_view> // std::hash, for less than <functional> costs
-#include <system_error>
-#include <type_traits>
-#include <utility>
-
-// Objects that pointers own: making one in a segment, and whether a pointer may lie where it does.
-#ifndef COHOLD_CONTAINER_DETAIL_NEW_OBJECT_HPP
-#define COHOLD_CONTAINER_DETAIL_NEW_OBJECT_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <system_error>
-#include <type_traits>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// An allocator of the segment. `where`: a handle or any allocator of it.
-template <class T, class Where>
-[[nodiscard]] shm_allocator<T> memory_for(const Where& where) {
-    if constexpr (requires { where.template allocator<T>(); }) {
-        return where.template allocator<T>();
-    } else {
-        static_assert(std::is_convertible_v<const Where&, shm_allocator<T>>,
-                      "cohold: the first argument says where the object is made: a segment, a "
-                      "shared or a shm_allocator");
-        return where;
-    }
-}
-
-// Memory for one object, and the section in which it is made: if its constructor throws or the
-// process is killed, nothing stays.
-template <class T>
-class new_object {
-  public:
-    new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
-        : memory_(memory), section_(caller(memory.header(), ec), false) {
-        if (!ec) {
-            block_ = allocate_objects(memory.header(), 1, sizeof(T), alignof(T), ec);
-        }
-    }
-
-    new_object(const new_object&) = delete;
-    new_object& operator=(const new_object&) = delete;
-
-    ~new_object() {
-        if (block_ != nullptr) {
-            deallocate(*memory_.header(), block_);
-        }
-    }
-
-    template <class... Arguments>
-    void construct(Arguments&&... arguments) {
-        memory_.construct(static_cast<T*>(block_), std::forward<Arguments>(arguments)...);
-    }
-
-    [[nodiscard]] T* release() noexcept {
-        return std::launder(static_cast<T*>(std::exchange(block_, nullptr)));
+    static constexpr std::uint64_t units_for(std::uint64_t length) noexcept {
+        const std::uint64_t units = 1 + (length + unit - 1) / unit;
+        return units < least_units ? least_units : units;
     }
 
   private:
-    [[nodiscard]] static transaction* caller(segment_header* header, std::error_code& ec) noexcept {
-        const error_context context("allocate", "", "");
-        if (header == nullptr) {
-            fail(ec, errc::no_segment, "an object of %zu bytes", sizeof(T));
-            return nullptr;
-        }
-        return self(*header, ec);
+    static constexpr std::uint32_t first_place = 2; // the first block begins with a cache line
+    static constexpr std::uint32_t least_units = 2; // of a block
+    static constexpr std::uint64_t copied_at_once = 4096; // in bytes: longer copies need no lock
+    static constexpr std::uint32_t pops_between_probes = 256;
+
+    struct list {
+        std::uint32_t first;
+        std::uint32_t cursor; // the first that is not held
+        std::uint32_t reach;  // the first from which on none has ever been held
+        std::uint32_t last;
+    };
+
+    class side; // holds one of the locks
+    class verdicts;
+
+    [[nodiscard]] message_block& at(std::uint32_t place) const noexcept {
+        return reinterpret_cast<message_block*>(memory_.get())[inbox_units() + place];
     }
 
-    shm_allocator<T> memory_;
-    section section_;
-    void* block_ = nullptr;
+    [[nodiscard]] std::uint32_t* inbox() const noexcept {
+        return reinterpret_cast<std::uint32_t*>(memory_.get());
+    }
+
+    // The inbox has a place for every block that there can be, so it is never full.
+    [[nodiscard]] std::uint64_t inbox_units() const noexcept { return inbox_ / 8; }
+
+    [[nodiscard]] bool is_place(std::uint32_t place) const noexcept {
+        return place >= first_place && place < units_;
+    }
+
+    // The units of the block; 0 if the bytes are damaged.
+    [[nodiscard]] std::uint32_t units_of(std::uint32_t place) const noexcept;
+
+    [[nodiscard]] segment_header& header() const noexcept { return allocator_.bound_header(); }
+
+    [[nodiscard]] owner_word enter(std::error_code& ec) const noexcept;
+
+    // Of a forked child, too, whose parent has made the claim.
+    [[nodiscard]] bool is_mine(const message_place& place) const noexcept;
+
+    [[nodiscard]] bool is_empty() const noexcept;
+
+    // With the producers' lock:
+
+    [[nodiscard]] outcome allocate(std::uint64_t length, std::uint32_t priority, owner_word me,
+                                   message_place& claimed, std::error_code& ec) noexcept;
+
+    [[nodiscard]] std::uint32_t find_room(std::uint32_t units) noexcept;
+
+    // Frees what dead producers have claimed. Returns whether there may be more room. `others`: do
+    // living producers of other processes have claims? `unknown`: may more room come by a claim
+    // that is given up, or by something that could not be looked at?
+    [[gnu::cold]] bool free_dead_claims(owner_word me, bool& others, bool& unknown) noexcept;
+
+    void pass_on(std::uint32_t place) noexcept;
+
+    // With the consumers' lock:
+
+    void list_inbox() noexcept;
+
+    void append(std::uint32_t place) noexcept;
+
+    void unlink(message_block& block) noexcept;
+
+    // After a takeover from a dead consumer.
+    [[gnu::cold]] void repair() noexcept;
+
+    // Messages of dead consumers are queued again. Tells whether living ones of other processes
+    // hold any.
+    [[gnu::cold]] void put_back(bool& others) noexcept;
+
+    void note_list(std::uint32_t priority) noexcept;
+
+    // Rarely written, always read.
+    shm_allocator<message_block> allocator_;
+    offset_ptr<message_block> memory_{};
+    std::uint64_t capacity_ = 0; // in bytes, as in the constructor
+    std::uint32_t units_ = 0;    // places, of which the first are not used
+    std::uint32_t inbox_ = 0;    // places in the inbox, a power of two
+    std::atomic<std::uint32_t> closed_{0};
+    wait_word items_;
+    wait_word spaces_;
+
+    alignas(64) robust_lock producers_;
+    // No room for that many units, as long as no more than `full_at_` messages are released.
+    std::uint64_t full_at_ = 0;
+    std::uint32_t full_units_ = 0xffffffffu;
+    std::uint32_t rover_ = first_place; // where to look next
+
+    alignas(64) std::atomic<std::uint64_t> tail_{0}; // how many messages were passed on
+
+    alignas(64) robust_lock consumers_;
+    std::atomic<std::uint64_t> head_{0};     // how many of them are listed, or were
+    std::atomic<std::uint64_t> released_{0}; // how many of them are released
+    std::atomic<std::uint32_t> listed_{0};   // bits: lists with messages
+    std::atomic<std::uint32_t> queued_{0};   // bits: lists with messages that are not held
+    std::uint32_t removing_ = 0;             // the block that is being unlinked
+    std::uint32_t pops_ = 0;                 // since the last probe
+    list lists_[priorities] = {};
+
+    friend struct message_layout;
 };
 
-// Makes an object and its pointer, by the pointer's own make(where, ec, arguments…).
-struct pointer_factory {
-    template <class Pointer, class Where, class... Arguments>
-    static Pointer make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
-        ec.clear();
-        return reported(
-            ec, [&] { return Pointer::make(where, ec, std::forward<Arguments>(arguments)...); });
-    }
-
-    template <class Pointer, class Where, class... Arguments>
-    static Pointer make_or_throw(const Where& where, Arguments&&... arguments) {
-        return thrown([&](std::error_code& ec) {
-            return Pointer::make(where, ec, std::forward<Arguments>(arguments)...);
-        });
-    }
+struct message_layout {
+    static_assert(
+        offsetof(message_store, memory_) == 8 && offsetof(message_store, capacity_) == 16 &&
+        offsetof(message_store, units_) == 24 && offsetof(message_store, inbox_) == 28 &&
+        offsetof(message_store, closed_) == 32 && offsetof(message_store, producers_) == 64 &&
+        offsetof(message_store, tail_) == 128 && offsetof(message_store, consumers_) == 192 &&
+        offsetof(message_store, head_) == 200 && offsetof(message_store, released_) == 208 &&
+        offsetof(message_store, lists_) == 232 && sizeof(message_store) == 768);
 };
-
-// Is the address in the mapping of the allocator's segment?
-template <class T>
-[[nodiscard]] bool is_in_segment(const shm_allocator<T>& memory, const void* at) noexcept {
-    const segment_header* const header = memory.header();
-    return header != nullptr &&
-           reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(header) <
-               local_of(*header).reserve;
-}
-
-// The address of an object of the segment `from` in another mapping of it. Not all segments can
-// have pointers to it: errc::unsupported.
-[[nodiscard, gnu::cold]] void* address_elsewhere(segment_header* home, segment_header& from,
-                                                 void* object);
-
-// The address by which a pointer at `holder`, whose own segment is that of `home`, can refer to an
-// object that another pointer has. *Errors*: errc::unsupported if both are in different segments.
-template <class T, class Home, class From>
-[[nodiscard]] T* address_for(const shm_allocator<Home>& home, const void* holder,
-                             const shm_allocator<From>& from, T* object) {
-    if (home == from || !is_in_segment(home, holder)) {
-        return object;
-    }
-    return static_cast<T*>(address_elsewhere(home.header(), *from.header(),
-                                             const_cast<std::remove_const_t<T>*>(object)));
-}
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
 
 #if COHOLD_DEFINED_HERE
-// Definitions for new_object.hpp.
-#ifndef COHOLD_CONTAINER_DETAIL_NEW_OBJECT_IPP
-#define COHOLD_CONTAINER_DETAIL_NEW_OBJECT_IPP
+// Definitions for message_store.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_MESSAGE_STORE_IPP
+#define COHOLD_CONTAINER_DETAIL_MESSAGE_STORE_IPP
+
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE void* address_elsewhere(segment_header* home, segment_header& from, void* object) {
-    if (!is_same_segment(*home, from)) {
-        raise(errc::unsupported, "a pointer in a segment cannot own an object of another segment: "
-                                 "make a new object there");
+// A kill cuts the program between two instructions, so what must stay in order is only what the
+// compiler would reorder.
+inline void next_step() noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+[[nodiscard]] inline std::uint64_t block_word(owner_word owner, message_state state) noexcept {
+    constexpr std::uint64_t process = ~std::uint64_t{0xfffff};
+    return (owner & process) | static_cast<std::uint32_t>(state);
+}
+
+[[nodiscard]] inline message_state state_of(const message_block& block) noexcept {
+    return static_cast<message_state>(block.word.load(std::memory_order_acquire) & 0xfffffu);
+}
+
+[[nodiscard]] inline owner_word owner_of(std::uint64_t word) noexcept {
+    return word & ~std::uint64_t{0xfffff};
+}
+
+class message_store::side {
+  public:
+    // Attempts that must not wait give a running holder this long, in ns.
+    static constexpr std::int64_t brief = 100000;
+
+    side(robust_lock& lock, segment_header& header, owner_word me, deadline until) noexcept
+        : lock_(lock) {
+        if (!lock.try_lock(me)) [[unlikely]] {
+            how_ = lock.lock_slowly(
+                me, until.nanoseconds == at_once.nanoseconds ? deadline::in(brief) : until,
+                [&header](owner_word holder) noexcept { return !is_alive(header, holder); });
+        }
     }
-    return reinterpret_cast<char*>(home) +
-           (static_cast<char*>(object) - reinterpret_cast<char*>(&from));
+
+    side(const side&) = delete;
+    side& operator=(const side&) = delete;
+
+    ~side() {
+        if (how_ != lock_result::timed_out) {
+            lock_.unlock();
+        }
+    }
+
+    explicit operator bool() const noexcept { return how_ != lock_result::timed_out; }
+
+    [[nodiscard]] bool is_from_dead() const noexcept { return how_ == lock_result::taken_over; }
+
+  private:
+    robust_lock& lock_;
+    lock_result how_ = lock_result::locked;
+};
+
+// Asks about each process once, if its messages lie one after the other.
+class message_store::verdicts {
+  public:
+    explicit verdicts(segment_header& header) noexcept : header_(header) {}
+
+    [[nodiscard]] bool is_dead(owner_word owner) noexcept {
+        if (owner != asked_) {
+            asked_ = owner;
+            dead_ = !is_alive(header_, owner);
+        }
+        return dead_;
+    }
+
+    [[nodiscard]] bool is_other(owner_word owner) const noexcept {
+        return !is_this_process(header_, owner);
+    }
+
+  private:
+    segment_header& header_;
+    owner_word asked_ = nobody;
+    bool dead_ = true;
+};
+
+// ---- making and destroying
+
+COHOLD_INLINE message_store::message_store(std::uint64_t capacity,
+                                           const shm_allocator<message_block>& allocator)
+    : allocator_(allocator) {
+    if (capacity == 0 || capacity > most_bytes - 4 * unit) {
+        const error_context context("construct", "shm_message_queue", "");
+        raise(errc::invalid_size, "bytes of room: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most_bytes - 4 * unit),
+              static_cast<long long>(capacity));
+    }
+    units_ = first_place + static_cast<std::uint32_t>(units_for(capacity));
+    inbox_ = std::bit_ceil((units_ - first_place) / least_units + 1);
+    inbox_ = inbox_ < 16 ? 16 : inbox_; // so that the first block begins with a cache line
+    const std::uint64_t count = inbox_units() + units_;
+    if (count > allocator_.max_size()) {
+        const error_context context("construct", "shm_message_queue", "");
+        raise(errc::invalid_size, "%llu bytes of room are too many for this program",
+              static_cast<unsigned long long>(capacity));
+    }
+    memory_ = shm_allocator<message_line>(allocator_)
+                  .allocate(static_cast<std::size_t>((count + 1) / 2))
+                  ->blocks;
+    message_block& all = at(first_place);
+    all.units = units_ - first_place;
+    all.word.store(block_word(nobody, message_state::free), std::memory_order_relaxed);
+    capacity_ = capacity;
+}
+
+COHOLD_INLINE message_store::~message_store() {
+    if (capacity_ == 0) {
+        return; // destroyed already, by a process that was killed afterwards
+    }
+    const report_keeper keeper;
+    undo_scope<shm_allocator<message_block>> section(allocator_, without_journal::happens);
+    section.words(this, this, offsetof(message_store, producers_));
+    deallocate(header(), memory_.get());
+    memory_ = nullptr;
+    capacity_ = 0;
+    units_ = 0;
+    closed_.store(1, std::memory_order_relaxed);
+    keep_stores_of(this);
+}
+
+// ---- both sides
+
+COHOLD_INLINE std::uint32_t message_store::units_of(std::uint32_t place) const noexcept {
+    const std::uint32_t units = at(place).units;
+    return units >= least_units && units <= units_ - place ? units : 0;
+}
+
+COHOLD_INLINE owner_word message_store::enter(std::error_code& ec) const noexcept {
+    if (allocator_.header() == nullptr) [[unlikely]] {
+        fail(ec, errc::no_segment, "a shm_message_queue must be in a segment");
+        return nobody;
+    }
+    return participant_of(header(), ec);
+}
+
+COHOLD_INLINE bool message_store::is_mine(const message_place& place) const noexcept {
+    return is_participant(header()) && is_this_process(header(), place.owner);
+}
+
+COHOLD_INLINE bool message_store::is_empty() const noexcept {
+    return queued_.load(std::memory_order_relaxed) == 0 &&
+           head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_acquire);
+}
+
+COHOLD_INLINE std::uint64_t message_store::size() const noexcept {
+    const std::uint64_t released = released_.load(std::memory_order_acquire);
+    return tail_.load(std::memory_order_acquire) - released;
+}
+
+COHOLD_INLINE void message_store::close() noexcept {
+    closed_.store(1, std::memory_order_seq_cst);
+    items_.wake_all();
+    spaces_.wake_all();
+}
+
+// ---- producers
+
+COHOLD_INLINE outcome message_store::claim(std::uint64_t length, std::uint32_t priority,
+                                           deadline until, message_place& claimed,
+                                           std::error_code& ec) noexcept {
+    const owner_word me = enter(ec);
+    if (ec) [[unlikely]] {
+        return outcome::closed;
+    }
+    const side lock(producers_, header(), me, until);
+    return lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
+}
+
+COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t length,
+                                          std::uint32_t priority, deadline until,
+                                          std::error_code& ec) noexcept {
+    message_place claimed;
+    outcome what = outcome::done;
+    if (length <= copied_at_once) {
+        const owner_word me = enter(ec);
+        if (ec) [[unlikely]] {
+            return outcome::closed;
+        }
+        const side lock(producers_, header(), me, until);
+        what = lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
+        if (what == outcome::done) {
+            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
+            pass_on(claimed.place);
+        }
+        return what;
+    }
+    what = claim(length, priority, until, claimed, ec);
+    if (what == outcome::done) {
+        std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
+        what = commit(claimed, claimed.length, until, ec);
+        if (what == outcome::held || ec) {
+            abandon(claimed);
+        }
+    }
+    return what;
+}
+
+COHOLD_INLINE outcome message_store::commit(const message_place& claimed, std::uint32_t length,
+                                            deadline until, std::error_code& ec) noexcept {
+    if (!is_mine(claimed)) {
+        fail(ec, errc::not_owner, "the claim belongs to the parent process");
+        return outcome::closed;
+    }
+    const owner_word me = enter(ec);
+    const side lock(producers_, header(), me, until);
+    if (!lock) {
+        return outcome::held;
+    }
+    message_block& block = at(claimed.place);
+    if (is_closed()) {
+        block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
+        return outcome::closed;
+    }
+    block.length = length;
+    next_step();
+    pass_on(claimed.place);
+    return outcome::done;
+}
+
+COHOLD_INLINE void message_store::abandon(const message_place& claimed) noexcept {
+    if (is_mine(claimed)) {
+        at(claimed.place)
+            .word.store(block_word(nobody, message_state::free), std::memory_order_release);
+        if (spaces_.awaited()) {
+            spaces_.wake_all();
+        }
+    }
+}
+
+COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_t priority,
+                                              owner_word me, message_place& claimed,
+                                              std::error_code& ec) noexcept {
+    if (length > capacity_ || length > longest || priority >= priorities) [[unlikely]] {
+        const error_context context("push", "shm_message_queue", "");
+        if (priority >= priorities) {
+            fail_errno(ec, EINVAL, "priority %u is not between 0 and %u", priority, priorities - 1);
+        } else {
+            fail(ec, errc::invalid_size, "a message of %llu bytes in a queue with room for %llu",
+                 static_cast<unsigned long long>(length),
+                 static_cast<unsigned long long>(capacity_));
+        }
+        return outcome::closed;
+    }
+    if (is_closed()) {
+        return outcome::closed;
+    }
+    const auto want = static_cast<std::uint32_t>(units_for(length));
+    // In this order: if the lock is free, all that has been released so far is free.
+    const std::uint64_t seen = released_.load(std::memory_order_acquire);
+    const bool quiet = consumers_.is_free();
+    if (want >= full_units_ && seen == full_at_) {
+        return outcome::blocked;
+    }
+    std::uint32_t place = find_room(want);
+    if (place == 0) [[unlikely]] {
+        bool others = false;
+        bool unknown = !quiet;
+        if (free_dead_claims(me, others, unknown)) {
+            place = find_room(want);
+        }
+        if (place == 0) {
+            if (!unknown) {
+                full_units_ = 0xffffffffu;
+                next_step();
+                full_at_ = seen;
+                next_step();
+                full_units_ = want;
+            }
+            return others ? outcome::held : outcome::blocked;
+        }
+    }
+    message_block& block = at(place);
+    block.length = static_cast<std::uint32_t>(length);
+    block.priority = priority;
+    block.attempts = 0;
+    next_step();
+    block.word.store(block_word(me, message_state::claimed), std::memory_order_release);
+    claimed = {place, block.length, priority,
+               0,     owner_of(me), reinterpret_cast<std::byte*>(std::addressof(block) + 1)};
+    return outcome::done;
+}
+
+COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcept {
+    if (units_ <= first_place) {
+        return 0;
+    }
+    const std::uint32_t start = is_place(rover_) ? rover_ : first_place;
+    std::uint32_t place = start;
+    for (bool wrapped = false;;) {
+        message_block& block = at(place);
+        std::uint32_t units = units_of(place);
+        if (units == 0) {
+            return 0;
+        }
+        if (state_of(block) == message_state::free) {
+            while (units < want && place + units < units_ &&
+                   state_of(at(place + units)) == message_state::free) {
+                const std::uint32_t more = units_of(place + units);
+                if (more == 0) {
+                    return 0;
+                }
+                if (rover_ == place + units) {
+                    rover_ = place; // there is no block in the middle of one
+                    next_step();
+                }
+                units += more;
+                block.units = units;
+                next_step();
+            }
+            if (units >= want) {
+                if (units - want >= least_units) {
+                    message_block& rest = at(place + want);
+                    rest.units = units - want;
+                    rest.word.store(block_word(nobody, message_state::free),
+                                    std::memory_order_relaxed);
+                    next_step();
+                    block.units = units = want;
+                    next_step();
+                }
+                rover_ = place + units < units_ ? place + units : first_place;
+                return place;
+            }
+        }
+        place += units;
+        if (place >= units_) {
+            if (wrapped) {
+                return 0;
+            }
+            wrapped = true;
+            place = first_place;
+        }
+        if (wrapped && place >= start) {
+            return 0;
+        }
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool message_store::free_dead_claims(owner_word me, bool& others,
+                                                                     bool& unknown) noexcept {
+    bool any = false;
+    {
+        // What has been passed on is no claim: its state says so when it is listed.
+        const side lock(consumers_, header(), me, at_once);
+        if (!lock) {
+            unknown = true;
+            others = true;
+            return false;
+        }
+        if (lock.is_from_dead()) {
+            repair();
+            any = true; // it may have been releasing a message
+        }
+        list_inbox();
+    }
+    verdicts known(header());
+    std::uint32_t units = 0;
+    for (std::uint32_t place = first_place; is_place(place) && (units = units_of(place)) != 0;
+         place += units) {
+        const std::uint64_t word = at(place).word.load(std::memory_order_acquire);
+        if (state_of(at(place)) != message_state::claimed) {
+            continue;
+        }
+        if (known.is_dead(owner_of(word))) {
+            at(place).word.store(block_word(nobody, message_state::free),
+                                 std::memory_order_release);
+            any = true;
+        } else {
+            unknown = true; // what is given up later does not count as released
+            others = others || known.is_other(owner_of(word));
+        }
+    }
+    return any;
+}
+
+COHOLD_INLINE void message_store::pass_on(std::uint32_t place) noexcept {
+    const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
+    inbox()[tail & (inbox_ - 1)] = place;
+    next_step();
+    tail_.store(tail + 1, std::memory_order_release);
+    next_step();
+}
+
+// ---- consumers
+
+COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message_place& taken,
+                                          std::error_code& ec) noexcept {
+    if (is_empty() && !is_closed() && (!thorough || listed_.load(std::memory_order_relaxed) == 0)) {
+        return outcome::blocked;
+    }
+    const owner_word me = enter(ec);
+    if (ec) [[unlikely]] {
+        return outcome::closed;
+    }
+    bool others = false;
+    std::uint64_t head = 0;
+    {
+        const side lock(consumers_, header(), me, until);
+        if (!lock) {
+            return outcome::held;
+        }
+        if (lock.is_from_dead()) [[unlikely]] {
+            repair();
+        }
+        list_inbox();
+        if (listed_.load(std::memory_order_relaxed) != 0 &&
+            (queued_.load(std::memory_order_relaxed) == 0 || ++pops_ >= pops_between_probes)) {
+            pops_ = 0;
+            put_back(others);
+        }
+        if (const std::uint32_t queued = queued_.load(std::memory_order_relaxed); queued != 0) {
+            const auto priority = static_cast<std::uint32_t>(std::bit_width(queued)) - 1;
+            list& mine = lists_[priority];
+            const std::uint32_t place = mine.cursor;
+            if (!is_place(place) || state_of(at(place)) != message_state::queued ||
+                units_of(place) == 0 || at(place).length > (units_of(place) - 1) * unit)
+                [[unlikely]] {
+                const error_context context("pop", "shm_message_queue", "");
+                fail(ec, errc::corrupt, "the message at place %u", place);
+                return outcome::closed;
+            }
+            message_block& block = at(place);
+            ++block.attempts;
+            next_step();
+            block.word.store(block_word(me, message_state::held), std::memory_order_release);
+            next_step();
+            std::uint32_t next = block.next;
+            if (mine.reach == place) {
+                mine.reach = next;
+            }
+            for (std::uint32_t most = units_;
+                 is_place(next) && most != 0 && state_of(at(next)) == message_state::held; --most) {
+                next = at(next).next;
+            }
+            mine.cursor = next;
+            note_list(priority);
+            taken = {place,        block.length,
+                     priority,     block.attempts,
+                     owner_of(me), reinterpret_cast<std::byte*>(std::addressof(block) + 1)};
+            return outcome::done;
+        }
+        head = head_.load(std::memory_order_relaxed);
+    }
+    if (!is_closed() || others) {
+        return outcome::blocked;
+    }
+    {
+        const side lock(producers_, header(), me, until);
+        if (!lock) {
+            return outcome::held;
+        }
+    }
+    // Every push that did not see that the queue is closed has come to its end now.
+    return tail_.load(std::memory_order_acquire) == head ? outcome::closed
+                                                         : take(thorough, until, taken, ec);
+}
+
+COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
+    if (!is_mine(taken)) {
+        return;
+    }
+    {
+        std::error_code ec;
+        const owner_word me = enter(ec); // cannot fail for a participant
+        const side lock(consumers_, header(), me, deadline::never());
+        if (lock.is_from_dead()) [[unlikely]] {
+            repair();
+        }
+        message_block& block = at(taken.place);
+        if (block.word.load(std::memory_order_relaxed) !=
+            block_word(taken.owner, message_state::held)) [[unlikely]] {
+            return; // the bytes are damaged
+        }
+        removing_ = taken.place;
+        next_step();
+        unlink(block);
+        note_list(taken.priority);
+        released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
+        next_step();
+        removing_ = 0;
+    }
+    if (spaces_.awaited()) {
+        spaces_.wake_all();
+    }
+    if (is_closed() && items_.awaited()) {
+        items_.wake_all(); // they wait for the last messages that others hold
+    }
+}
+
+COHOLD_INLINE void message_store::list_inbox() noexcept {
+    const std::uint64_t tail = tail_.load(std::memory_order_acquire);
+    std::uint64_t head = head_.load(std::memory_order_relaxed);
+    if (tail - head > inbox_) [[unlikely]] {
+        return; // the bytes are damaged
+    }
+    while (head != tail) {
+        const std::uint32_t place = inbox()[head & (inbox_ - 1)];
+        if (is_place(place) && units_of(place) != 0) [[likely]] {
+            append(place);
+        }
+        next_step();
+        head_.store(++head, std::memory_order_relaxed);
+        next_step();
+    }
+}
+
+COHOLD_INLINE void message_store::append(std::uint32_t place) noexcept {
+    message_block& block = at(place);
+    const std::uint32_t priority = block.priority % priorities;
+    list& mine = lists_[priority];
+    const bool first = !is_place(mine.first) || !is_place(mine.last);
+    block.next = 0;
+    block.previous = first ? 0 : mine.last;
+    block.word.store(block_word(nobody, message_state::queued), std::memory_order_relaxed);
+    next_step();
+    (first ? mine.first : at(mine.last).next) = place;
+    next_step();
+    mine.last = place;
+    mine.cursor = mine.cursor == 0 ? place : mine.cursor;
+    mine.reach = mine.reach == 0 ? place : mine.reach;
+    note_list(priority);
+}
+
+// Can be repeated.
+COHOLD_INLINE void message_store::unlink(message_block& block) noexcept {
+    list& mine = lists_[block.priority % priorities];
+    (is_place(block.previous) ? at(block.previous).next : mine.first) = block.next;
+    (is_place(block.next) ? at(block.next).previous : mine.last) = block.previous;
+    next_step();
+}
+
+COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
+    const std::uint32_t bit = std::uint32_t{1} << priority;
+    const list& mine = lists_[priority];
+    const auto note = [bit](std::atomic<std::uint32_t>& bits, bool set) noexcept {
+        const std::uint32_t now = bits.load(std::memory_order_relaxed);
+        if (((now & bit) != 0) != set) {
+            bits.store(now ^ bit, std::memory_order_relaxed);
+        }
+    };
+    note(listed_, mine.first != 0);
+    note(queued_, mine.cursor != 0);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void message_store::put_back(bool& others) noexcept {
+    verdicts known(header());
+    for (std::uint32_t bits = listed_.load(std::memory_order_relaxed); bits != 0;
+         bits &= bits - 1) {
+        const auto priority = static_cast<std::uint32_t>(std::countr_zero(bits));
+        list& mine = lists_[priority];
+        std::uint32_t most = units_; // so that it ends, whatever the bytes are
+        bool before = true;          // the cursor
+        for (std::uint32_t place = mine.first; is_place(place) && place != mine.reach && most != 0;
+             --most) {
+            message_block& block = at(place);
+            before = before && place != mine.cursor;
+            const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+            if (state_of(block) == message_state::held) {
+                if (known.is_dead(owner_of(word))) {
+                    block.word.store(block_word(nobody, message_state::queued),
+                                     std::memory_order_relaxed);
+                    next_step();
+                    if (before) {
+                        mine.cursor = place;
+                        before = false;
+                    }
+                } else {
+                    others = others || known.is_other(owner_of(word));
+                }
+            }
+            place = block.next;
+        }
+        note_list(priority);
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void message_store::repair() noexcept {
+    if (is_place(removing_) && state_of(at(removing_)) == message_state::held) {
+        unlink(at(removing_));
+        at(removing_).word.store(block_word(nobody, message_state::free),
+                                 std::memory_order_release);
+    }
+    next_step();
+    removing_ = 0;
+    verdicts known(header());
+    std::uint64_t count = 0;
+    std::uint32_t most = units_;
+    for (std::uint32_t priority = 0; priority < priorities; ++priority) {
+        list& mine = lists_[priority];
+        list found{mine.first, 0, mine.first, 0};
+        for (std::uint32_t place = mine.first; is_place(place) && most != 0; --most) {
+            message_block& block = at(place);
+            block.previous = found.last;
+            const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+            if (state_of(block) == message_state::held) {
+                if (known.is_dead(owner_of(word))) {
+                    block.word.store(block_word(nobody, message_state::queued),
+                                     std::memory_order_relaxed);
+                } else {
+                    found.reach = block.next;
+                }
+            }
+            if (found.cursor == 0 && state_of(block) == message_state::queued) {
+                found.cursor = place;
+            }
+            found.last = place;
+            ++count;
+            place = block.next;
+        }
+        mine = found;
+        note_list(priority);
+    }
+    // The next in the inbox may be listed already.
+    std::uint64_t head = head_.load(std::memory_order_relaxed);
+    if (head != tail_.load(std::memory_order_acquire)) {
+        const std::uint32_t place = inbox()[head & (inbox_ - 1)];
+        if (is_place(place) && lists_[at(place).priority % priorities].last == place) {
+            head_.store(++head, std::memory_order_relaxed);
+        }
+    }
+    next_step();
+    released_.store(head - count, std::memory_order_release);
 }
 
 } // namespace detail
@@ -28439,6 +32348,773 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// How long a call waits. The end of a wait is computed when the wait begins: reading the clock
+// costs more than a push.
+struct wait_limit {
+    std::int64_t nanoseconds;
+    bool from_now;
+
+    [[nodiscard]] static constexpr wait_limit for_ever() noexcept {
+        return {deadline::never().nanoseconds, false};
+    }
+
+    [[nodiscard]] static constexpr wait_limit none() noexcept { return {-1, false}; }
+
+    template <duration_like Duration>
+    [[nodiscard]] static constexpr wait_limit in(const Duration& patience) noexcept {
+        return {to_nanoseconds(patience), true};
+    }
+
+    [[nodiscard]] static constexpr wait_limit at(deadline until) noexcept {
+        return {until.nanoseconds, false};
+    }
+
+    [[nodiscard]] constexpr bool is_none() const noexcept { return nanoseconds < 0; }
+
+    [[nodiscard]] constexpr bool is_for_ever() const noexcept {
+        return deadline{nanoseconds}.is_never();
+    }
+
+    [[nodiscard]] deadline start() const noexcept {
+        return from_now ? deadline::in(nanoseconds) : deadline{nanoseconds};
+    }
+};
+
+} // namespace detail
+
+/// The bytes of a message to be pushed: anything that converts to std::span<const std::byte> or to
+/// std::string_view. Refers to them, and so is only for arguments.
+class message_bytes {
+  public:
+    template <std::convertible_to<std::span<const std::byte>> Bytes>
+    message_bytes(const Bytes& bytes) noexcept // NOLINT: an argument converts
+        : bytes_(static_cast<std::span<const std::byte>>(bytes)) {}
+
+    template <std::convertible_to<std::string_view> Text>
+        requires(!std::convertible_to<Text, std::span<const std::byte>>)
+    message_bytes(const Text& text) noexcept // NOLINT: an argument converts
+        : bytes_(std::as_bytes(std::span<const char>(static_cast<std::string_view>(text)))) {}
+
+    [[nodiscard]] std::span<const std::byte> get() const noexcept { return bytes_; }
+
+  private:
+    std::span<const std::byte> bytes_;
+};
+
+/// A queue of messages, each a row of bytes of any length, in one room of a fixed size. The message
+/// of the highest priority comes first (0 to 31, as in mq_send(3)), and of the same priority the
+/// one that was pushed first. The bytes of a message are contiguous: producers can write them, and
+/// consumers read them, where they lie in the segment. They are aligned to 16.
+///
+/// Each message takes 32 bytes more than its own, in units of 32, and at least 64. Messages that
+/// are still there when others have gone can divide the room, so that a long one must wait for
+/// them; a queue without messages has room for one of capacity() bytes.
+///
+/// *Thread and process safety*: every member but constructor and destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed* in push or with a
+/// claim, the message has been pushed completely, or never existed. If it is killed while it holds
+/// a message, that goes back to its place, and another consumer gets it: at once if it has nothing
+/// else to take or waits (an eighth of a second later at most), otherwise after up to 256 other
+/// messages. So a message is delivered *at least once*; attempts() tells whether it was delivered
+/// before. A process that is stopped in the middle of a call holds up its side, producers or
+/// consumers; in the time between, while it holds claims and messages, it holds up nobody. In a
+/// section, of a shm_guarded for instance, everything is immediate and permanent.
+///
+/// *Errors*, as cohold::failure or in the error_code, of all functions that push, claim, commit or
+/// pop: errc::no_segment, errc::corrupt, errc::too_many_participants and locks_unsupported.
+/// *Complexity*: constant, besides copying, while messages leave in the order in which they came; a
+/// push that finds the room divided looks at each message. No system call unless this thread
+/// sleeps, or another one sleeps for what it does, or nothing is left but messages that others
+/// hold.
+class shm_message_queue {
+  public:
+    using size_type = std::size_t;
+    using allocator_type = shm_allocator<std::byte>;
+
+    /// One more than the highest priority.
+    static constexpr unsigned priorities = detail::message_store::priorities;
+
+    class message;
+    class claimed_message;
+
+    /// Makes an empty queue with room for a message of `bytes` bytes, or for more, shorter ones.
+    /// All memory is allocated now. *Errors*: errc::invalid_size if `bytes` is 0, negative, or more
+    /// than 137 GB; the allocator's errors.
+    template <std::integral Bytes>
+    explicit shm_message_queue(Bytes bytes, const allocator_type& allocator = allocator_type())
+        : store_(static_cast<std::uint64_t>(bytes), allocator) {}
+
+    shm_message_queue(const shm_message_queue&) = delete;
+    shm_message_queue& operator=(const shm_message_queue&) = delete;
+
+    /// No thread may use the queue any more, or hold a message or a claim of it.
+    ~shm_message_queue() = default;
+
+    // ---- pushing
+
+    /// Appends a copy of the bytes; waits while there is no room. Returns false once the queue is
+    /// closed. *Errors*: errc::invalid_size if the message is longer than capacity(), or has 4 GiB;
+    /// std::errc::invalid_argument if the priority is not below 32.
+    bool push(message_bytes bytes, unsigned priority = 0) {
+        return put(bytes, priority, detail::wait_limit::for_ever());
+    }
+
+    /// Does not wait: false if there is no room, or the queue is closed.
+    bool try_push(message_bytes bytes, unsigned priority = 0) {
+        return put(bytes, priority, detail::wait_limit::none());
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    bool push_for(message_bytes bytes, const Duration& patience, unsigned priority = 0) {
+        return put(bytes, priority, detail::wait_limit::in(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    bool push_until(message_bytes bytes, const TimePoint& moment, unsigned priority = 0) {
+        std::error_code ec;
+        const bool pushed = push_until(bytes, moment, priority, ec);
+        raise_unless_told(ec);
+        return pushed;
+    }
+
+    // The same functions for callers that want to know the reason. `ec` is clear if the message has
+    // been pushed. Otherwise it is errc::closed; or errc::full, not now; or errc::busy: another
+    // thread is at work or has a claim, so that even this is unknown; or std::errc::timed_out,
+    // where a time was given; or one of the errors above. Only the last group changes
+    // last_failure().
+
+    bool push(message_bytes bytes, std::error_code& ec) noexcept { return push(bytes, 0, ec); }
+
+    bool push(message_bytes bytes, unsigned priority, std::error_code& ec) noexcept {
+        return put(bytes, priority, detail::wait_limit::for_ever(), ec);
+    }
+
+    bool try_push(message_bytes bytes, std::error_code& ec) noexcept {
+        return try_push(bytes, 0, ec);
+    }
+
+    bool try_push(message_bytes bytes, unsigned priority, std::error_code& ec) noexcept {
+        return put(bytes, priority, detail::wait_limit::none(), ec);
+    }
+
+    template <detail::duration_like Duration>
+    bool push_for(message_bytes bytes, const Duration& patience, std::error_code& ec) noexcept {
+        return push_for(bytes, patience, 0, ec);
+    }
+
+    template <detail::duration_like Duration>
+    bool push_for(message_bytes bytes, const Duration& patience, unsigned priority,
+                  std::error_code& ec) noexcept {
+        return put(bytes, priority, detail::wait_limit::in(patience), ec);
+    }
+
+    template <detail::time_point_like TimePoint>
+    bool push_until(message_bytes bytes, const TimePoint& moment, std::error_code& ec) {
+        return push_until(bytes, moment, 0, ec);
+    }
+
+    template <detail::time_point_like TimePoint>
+    bool push_until(message_bytes bytes, const TimePoint& moment, unsigned priority,
+                    std::error_code& ec) {
+        return detail::until_moment(moment,
+                                    [&](detail::deadline until) {
+                                        put(bytes, priority, detail::wait_limit::at(until), ec);
+                                        return ec != std::errc::timed_out;
+                                    }) &&
+               !ec;
+    }
+
+    // ---- writing in place
+
+    /// Room for a message of that many bytes, to be written there and committed; waits for room.
+    /// The claim is false once the queue is closed. The message takes its place in the order when
+    /// it is committed, so a slow writer holds up nobody. *Errors*: as for push.
+    [[nodiscard]] claimed_message claim(size_type bytes, unsigned priority = 0);
+
+    /// Does not wait.
+    [[nodiscard]] claimed_message try_claim(size_type bytes, unsigned priority = 0);
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] claimed_message claim_for(size_type bytes, const Duration& patience,
+                                            unsigned priority = 0);
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] claimed_message claim_until(size_type bytes, const TimePoint& moment,
+                                              unsigned priority = 0);
+
+    // With the codes of push.
+
+    [[nodiscard]] claimed_message claim(size_type bytes, std::error_code& ec) noexcept;
+
+    [[nodiscard]] claimed_message claim(size_type bytes, unsigned priority,
+                                        std::error_code& ec) noexcept;
+
+    [[nodiscard]] claimed_message try_claim(size_type bytes, std::error_code& ec) noexcept;
+
+    [[nodiscard]] claimed_message try_claim(size_type bytes, unsigned priority,
+                                            std::error_code& ec) noexcept;
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] claimed_message claim_for(size_type bytes, const Duration& patience,
+                                            std::error_code& ec) noexcept;
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] claimed_message claim_for(size_type bytes, const Duration& patience,
+                                            unsigned priority, std::error_code& ec) noexcept;
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] claimed_message claim_until(size_type bytes, const TimePoint& moment,
+                                              std::error_code& ec);
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] claimed_message claim_until(size_type bytes, const TimePoint& moment,
+                                              unsigned priority, std::error_code& ec);
+
+    // ---- popping
+
+    /// Takes the next message, which the result holds until it ends; waits while there is none. The
+    /// result is false once the queue is closed and nothing is left in it that could come, not even
+    /// a message that another process holds.
+    [[nodiscard]] message pop();
+
+    /// Does not wait.
+    [[nodiscard]] message try_pop();
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] message pop_for(const Duration& patience);
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] message pop_until(const TimePoint& moment);
+
+    // The codes are those of push, but errc::empty instead of full.
+
+    [[nodiscard]] message pop(std::error_code& ec) noexcept;
+
+    [[nodiscard]] message try_pop(std::error_code& ec) noexcept;
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] message pop_for(const Duration& patience, std::error_code& ec) noexcept;
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] message pop_until(const TimePoint& moment, std::error_code& ec);
+
+    // ---- the rest
+
+    /// From now on pushes and commits fail; the messages in the queue can still be taken. Wakes all
+    /// waiters. Closing twice has no effect.
+    void close() noexcept { store_.close(); }
+
+    [[nodiscard]] bool is_closed() const noexcept { return store_.is_closed(); }
+
+    /// The number of messages, including those that consumers hold. An estimate while other threads
+    /// use the queue.
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(store_.size()); }
+
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+    /// The argument of the constructor, in bytes.
+    [[nodiscard]] size_type capacity() const noexcept {
+        return static_cast<size_type>(store_.capacity());
+    }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return store_.allocator(); }
+
+  private:
+    using outcome = detail::outcome;
+    using place = detail::message_place;
+
+    [[nodiscard]] outcome offer(message_bytes bytes, unsigned priority, detail::wait_limit limit,
+                                std::error_code& ec) noexcept;
+
+    [[nodiscard]] outcome find_room(size_type bytes, unsigned priority, detail::wait_limit limit,
+                                    place& found, std::error_code& ec) noexcept;
+
+    [[nodiscard]] outcome take(detail::wait_limit limit, place& found,
+                               std::error_code& ec) noexcept;
+
+    // Sets `ec` to what the outcome means, unless there was a failure.
+    static bool tell(outcome result, errc not_now, detail::wait_limit limit,
+                     std::error_code& ec) noexcept;
+
+    // For the forms that throw: they do so for failures only.
+    static void raise_unless_told(const std::error_code& ec);
+
+    bool put(message_bytes bytes, unsigned priority, detail::wait_limit limit) {
+        std::error_code ec;
+        const outcome result = offer(bytes, priority, limit, ec);
+        detail::raise_if(ec);
+        return result == outcome::done;
+    }
+
+    bool put(message_bytes bytes, unsigned priority, detail::wait_limit limit,
+             std::error_code& ec) noexcept {
+        detail::clear(ec);
+        return tell(offer(bytes, priority, limit, ec), errc::full, limit, ec);
+    }
+
+    [[nodiscard]] claimed_message make_claim(size_type bytes, unsigned priority,
+                                             detail::wait_limit limit);
+
+    [[nodiscard]] claimed_message make_claim(size_type bytes, unsigned priority,
+                                             detail::wait_limit limit,
+                                             std::error_code& ec) noexcept;
+
+    [[nodiscard]] message get(detail::wait_limit limit);
+
+    [[nodiscard]] message get(detail::wait_limit limit, std::error_code& ec) noexcept;
+
+    detail::message_store store_;
+};
+
+/// A message that this process holds: true if there is one. Its destructor releases it: then the
+/// message is done, and its room free. A forked child's copy of one does nothing.
+class shm_message_queue::message {
+  public:
+    /// None.
+    message() noexcept = default;
+
+    message(message&& other) noexcept
+        : store_(std::exchange(other.store_, nullptr)), at_(other.at_), bytes_(other.bytes_) {}
+
+    message& operator=(message&& other) noexcept {
+        if (this != &other) {
+            release();
+            store_ = std::exchange(other.store_, nullptr);
+            at_ = other.at_;
+            bytes_ = other.bytes_;
+        }
+        return *this;
+    }
+
+    ~message() { release(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return store_ != nullptr; }
+
+    /// The bytes, in the segment.
+    [[nodiscard]] std::span<const std::byte> operator*() const noexcept COHOLD_LIFETIMEBOUND {
+        return bytes_;
+    }
+
+    [[nodiscard]] const std::span<const std::byte>*
+    operator->() const noexcept COHOLD_LIFETIMEBOUND {
+        return &bytes_;
+    }
+
+    /// The bytes as characters.
+    [[nodiscard]] std::string_view text() const noexcept COHOLD_LIFETIMEBOUND {
+        return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+    }
+
+    [[nodiscard]] unsigned priority() const noexcept { return at_.priority; }
+
+    /// How many consumers have taken it, with this one: more than 1 if others were killed with it.
+    [[nodiscard]] unsigned attempts() const noexcept { return at_.attempts; }
+
+    /// The message is done. Waits while a process that is stopped is in the middle of a pop.
+    void release() noexcept {
+        if (store_ != nullptr) {
+            std::exchange(store_, nullptr)->release(at_);
+            bytes_ = {};
+        }
+    }
+
+  private:
+    friend shm_message_queue;
+
+    message(detail::message_store& store, const detail::message_place& at) noexcept
+        : store_(&store), at_(at), bytes_(at.bytes, at.length) {}
+
+    detail::message_store* store_ = nullptr;
+    detail::message_place at_{};
+    std::span<const std::byte> bytes_;
+};
+
+/// Room for a message, which only this process sees until it is committed: true if there is some.
+/// If it is destroyed before, there is no message. A forked child's copy of one does nothing.
+class shm_message_queue::claimed_message {
+  public:
+    /// None.
+    claimed_message() noexcept = default;
+
+    claimed_message(claimed_message&& other) noexcept
+        : store_(std::exchange(other.store_, nullptr)), at_(other.at_), bytes_(other.bytes_) {}
+
+    claimed_message& operator=(claimed_message&& other) noexcept {
+        if (this != &other) {
+            abandon();
+            store_ = std::exchange(other.store_, nullptr);
+            at_ = other.at_;
+            bytes_ = other.bytes_;
+        }
+        return *this;
+    }
+
+    ~claimed_message() { abandon(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return store_ != nullptr; }
+
+    /// The bytes, in the segment. They are not cleared.
+    [[nodiscard]] std::span<std::byte> operator*() const noexcept COHOLD_LIFETIMEBOUND {
+        return bytes_;
+    }
+
+    [[nodiscard]] const std::span<std::byte>* operator->() const noexcept COHOLD_LIFETIMEBOUND {
+        return &bytes_;
+    }
+
+    /// Pushes the message, of which this is the end. Returns false, and there is no message, if the
+    /// queue is closed. *Errors*: errc::empty_handle, without a claim; errc::not_owner in a forked
+    /// child.
+    bool commit() { return commit(bytes_.size()); }
+
+    /// Pushes only the first `bytes` bytes. *Errors*: also errc::invalid_size if that is more than
+    /// was claimed; then the claim stays.
+    bool commit(size_type bytes);
+
+    /// With errc::closed if the queue is closed.
+    bool commit(std::error_code& ec) noexcept { return commit(bytes_.size(), ec); }
+
+    bool commit(size_type bytes, std::error_code& ec) noexcept;
+
+    /// There is no message.
+    void abandon() noexcept;
+
+  private:
+    friend shm_message_queue;
+
+    claimed_message(detail::message_store& store, const detail::message_place& at) noexcept
+        : store_(&store), at_(at), bytes_(at.bytes, at.length) {}
+
+    detail::message_store* store_ = nullptr;
+    detail::message_place at_{};
+    std::span<std::byte> bytes_;
+};
+
+inline shm_message_queue::claimed_message shm_message_queue::claim(size_type bytes,
+                                                                   unsigned priority) {
+    return make_claim(bytes, priority, detail::wait_limit::for_ever());
+}
+
+inline shm_message_queue::claimed_message shm_message_queue::try_claim(size_type bytes,
+                                                                       unsigned priority) {
+    return make_claim(bytes, priority, detail::wait_limit::none());
+}
+
+template <detail::duration_like Duration>
+shm_message_queue::claimed_message
+shm_message_queue::claim_for(size_type bytes, const Duration& patience, unsigned priority) {
+    return make_claim(bytes, priority, detail::wait_limit::in(patience));
+}
+
+template <detail::time_point_like TimePoint>
+shm_message_queue::claimed_message
+shm_message_queue::claim_until(size_type bytes, const TimePoint& moment, unsigned priority) {
+    std::error_code ec;
+    claimed_message claimed = claim_until(bytes, moment, priority, ec);
+    raise_unless_told(ec);
+    return claimed;
+}
+
+inline shm_message_queue::claimed_message shm_message_queue::claim(size_type bytes,
+                                                                   std::error_code& ec) noexcept {
+    return claim(bytes, 0, ec);
+}
+
+inline shm_message_queue::claimed_message
+shm_message_queue::claim(size_type bytes, unsigned priority, std::error_code& ec) noexcept {
+    return make_claim(bytes, priority, detail::wait_limit::for_ever(), ec);
+}
+
+inline shm_message_queue::claimed_message
+shm_message_queue::try_claim(size_type bytes, std::error_code& ec) noexcept {
+    return try_claim(bytes, 0, ec);
+}
+
+inline shm_message_queue::claimed_message
+shm_message_queue::try_claim(size_type bytes, unsigned priority, std::error_code& ec) noexcept {
+    return make_claim(bytes, priority, detail::wait_limit::none(), ec);
+}
+
+template <detail::duration_like Duration>
+shm_message_queue::claimed_message shm_message_queue::claim_for(size_type bytes,
+                                                                const Duration& patience,
+                                                                std::error_code& ec) noexcept {
+    return claim_for(bytes, patience, 0, ec);
+}
+
+template <detail::duration_like Duration>
+shm_message_queue::claimed_message
+shm_message_queue::claim_for(size_type bytes, const Duration& patience, unsigned priority,
+                             std::error_code& ec) noexcept {
+    return make_claim(bytes, priority, detail::wait_limit::in(patience), ec);
+}
+
+template <detail::time_point_like TimePoint>
+shm_message_queue::claimed_message
+shm_message_queue::claim_until(size_type bytes, const TimePoint& moment, std::error_code& ec) {
+    return claim_until(bytes, moment, 0, ec);
+}
+
+template <detail::time_point_like TimePoint>
+shm_message_queue::claimed_message
+shm_message_queue::claim_until(size_type bytes, const TimePoint& moment, unsigned priority,
+                               std::error_code& ec) {
+    claimed_message claimed;
+    detail::until_moment(moment, [&](detail::deadline until) {
+        claimed = make_claim(bytes, priority, detail::wait_limit::at(until), ec);
+        return ec != std::errc::timed_out;
+    });
+    return claimed;
+}
+
+inline shm_message_queue::message shm_message_queue::pop() {
+    return get(detail::wait_limit::for_ever());
+}
+
+inline shm_message_queue::message shm_message_queue::try_pop() {
+    return get(detail::wait_limit::none());
+}
+
+template <detail::duration_like Duration>
+shm_message_queue::message shm_message_queue::pop_for(const Duration& patience) {
+    return get(detail::wait_limit::in(patience));
+}
+
+template <detail::time_point_like TimePoint>
+shm_message_queue::message shm_message_queue::pop_until(const TimePoint& moment) {
+    std::error_code ec;
+    message found = pop_until(moment, ec);
+    raise_unless_told(ec);
+    return found;
+}
+
+inline shm_message_queue::message shm_message_queue::pop(std::error_code& ec) noexcept {
+    return get(detail::wait_limit::for_ever(), ec);
+}
+
+inline shm_message_queue::message shm_message_queue::try_pop(std::error_code& ec) noexcept {
+    return get(detail::wait_limit::none(), ec);
+}
+
+template <detail::duration_like Duration>
+shm_message_queue::message shm_message_queue::pop_for(const Duration& patience,
+                                                      std::error_code& ec) noexcept {
+    return get(detail::wait_limit::in(patience), ec);
+}
+
+template <detail::time_point_like TimePoint>
+shm_message_queue::message shm_message_queue::pop_until(const TimePoint& moment,
+                                                        std::error_code& ec) {
+    message found;
+    detail::until_moment(moment, [&](detail::deadline until) {
+        found = get(detail::wait_limit::at(until), ec);
+        return ec != std::errc::timed_out;
+    });
+    return found;
+}
+
+template <>
+inline constexpr bool enable_shareable<shm_message_queue> = true;
+
+template <>
+struct type_description<shm_message_queue> {
+    static constexpr void write(type_writer& out) { out.text("shm_message_queue"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for shm_message_queue.hpp.
+#ifndef COHOLD_CONTAINER_SHM_MESSAGE_QUEUE_IPP
+#define COHOLD_CONTAINER_SHM_MESSAGE_QUEUE_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// How long an attempt waits for a lock. One that may fail comes back soon.
+[[nodiscard]] inline deadline patience_of(wait_limit limit) noexcept {
+    return limit.is_for_ever() ? deadline::never() : at_once;
+}
+
+[[nodiscard]] inline bool is_to_wait(outcome result, wait_limit limit) noexcept {
+    return (result == outcome::blocked || result == outcome::held) && !limit.is_none();
+}
+
+} // namespace detail
+
+COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,
+                                                       detail::wait_limit limit,
+                                                       std::error_code& ec) noexcept {
+    const detail::deadline until = detail::patience_of(limit);
+    const auto attempt = [&]() noexcept {
+        return store_.push(bytes.get().data(), bytes.get().size(), priority, until, ec);
+    };
+    detail::wait_result result{attempt(), false};
+    if (detail::is_to_wait(result.what, limit)) {
+        result = detail::await<waiting::adaptive>(store_.spaces(), attempt, limit.start());
+    }
+    if (result.what == outcome::done && store_.items().awaited()) {
+        store_.items().wake(1);
+    }
+    return result.what;
+}
+
+COHOLD_INLINE detail::outcome shm_message_queue::find_room(size_type bytes, unsigned priority,
+                                                           detail::wait_limit limit, place& found,
+                                                           std::error_code& ec) noexcept {
+    const detail::deadline until = detail::patience_of(limit);
+    const auto attempt = [&]() noexcept { return store_.claim(bytes, priority, until, found, ec); };
+    const outcome result = attempt();
+    return detail::is_to_wait(result, limit)
+               ? detail::await<waiting::adaptive>(store_.spaces(), attempt, limit.start()).what
+               : result;
+}
+
+COHOLD_INLINE detail::outcome shm_message_queue::take(detail::wait_limit limit, place& found,
+                                                      std::error_code& ec) noexcept {
+    const detail::deadline until = detail::patience_of(limit);
+    detail::wait_result result{store_.take(!limit.is_for_ever(), until, found, ec), false};
+    if (detail::is_to_wait(result.what, limit)) {
+        std::uint32_t attempts = 0;
+        const auto attempt = [&]() noexcept {
+            ++attempts; // messages of the dead are looked for only when it is time to sleep
+            return store_.take(attempts > waiting::adaptive::spins, until, found, ec);
+        };
+        result = detail::await<waiting::adaptive>(store_.items(), attempt, limit.start());
+        if (result.what == outcome::done && result.slept && store_.items().awaited()) {
+            store_.items().wake(1); // there may be a message for another sleeper
+        }
+    }
+    return result.what;
+}
+
+COHOLD_INLINE bool shm_message_queue::tell(outcome result, errc not_now, detail::wait_limit limit,
+                                           std::error_code& ec) noexcept {
+    if (!ec && result != outcome::done) {
+        ec = result == outcome::closed ? make_error_code(errc::closed)
+             : !limit.is_none()        ? std::make_error_code(std::errc::timed_out)
+             : result == outcome::held ? make_error_code(errc::busy)
+                                       : make_error_code(not_now);
+    }
+    return result == outcome::done;
+}
+
+COHOLD_INLINE void shm_message_queue::raise_unless_told(const std::error_code& ec) {
+    if (ec != errc::closed && ec != errc::full && ec != errc::empty && ec != errc::busy &&
+        ec != std::errc::timed_out) {
+        detail::raise_if(ec);
+    }
+}
+
+COHOLD_INLINE shm_message_queue::claimed_message
+shm_message_queue::make_claim(size_type bytes, unsigned priority, detail::wait_limit limit) {
+    std::error_code ec;
+    place found;
+    const outcome result = find_room(bytes, priority, limit, found, ec);
+    detail::raise_if(ec);
+    return result == outcome::done ? claimed_message(store_, found) : claimed_message();
+}
+
+COHOLD_INLINE shm_message_queue::claimed_message
+shm_message_queue::make_claim(size_type bytes, unsigned priority, detail::wait_limit limit,
+                              std::error_code& ec) noexcept {
+    detail::clear(ec);
+    place found;
+    return tell(find_room(bytes, priority, limit, found, ec), errc::full, limit, ec)
+               ? claimed_message(store_, found)
+               : claimed_message();
+}
+
+COHOLD_INLINE shm_message_queue::message shm_message_queue::get(detail::wait_limit limit) {
+    std::error_code ec;
+    place found;
+    const outcome result = take(limit, found, ec);
+    detail::raise_if(ec);
+    return result == outcome::done ? message(store_, found) : message();
+}
+
+COHOLD_INLINE shm_message_queue::message shm_message_queue::get(detail::wait_limit limit,
+                                                                std::error_code& ec) noexcept {
+    detail::clear(ec);
+    place found;
+    return tell(take(limit, found, ec), errc::empty, limit, ec) ? message(store_, found)
+                                                                : message();
+}
+
+COHOLD_INLINE bool shm_message_queue::claimed_message::commit(size_type bytes) {
+    std::error_code ec;
+    const bool pushed = commit(bytes, ec);
+    raise_unless_told(ec);
+    return pushed;
+}
+
+COHOLD_INLINE bool shm_message_queue::claimed_message::commit(size_type bytes,
+                                                              std::error_code& ec) noexcept {
+    detail::clear(ec);
+    const detail::error_context context("commit", "shm_message_queue", "");
+    if (store_ == nullptr) {
+        detail::fail(ec, errc::empty_handle, "there is no claim");
+        return false;
+    }
+    if (bytes > bytes_.size()) {
+        detail::fail(ec, errc::invalid_size, "claimed: %zu bytes, committed: %zu", bytes_.size(),
+                     bytes);
+        return false;
+    }
+    detail::message_store& store = *std::exchange(store_, nullptr);
+    bytes_ = {};
+    const outcome result =
+        store.commit(at_, static_cast<std::uint32_t>(bytes), detail::deadline::never(), ec);
+    if (result == outcome::done && store.items().awaited()) {
+        store.items().wake(1);
+    }
+    return tell(result, errc::full, detail::wait_limit::for_ever(), ec);
+}
+
+COHOLD_INLINE void shm_message_queue::claimed_message::abandon() noexcept {
+    if (store_ != nullptr) {
+        std::exchange(store_, nullptr)->abandon(at_);
+        bytes_ = {};
+    }
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+// shm_pool and shm_loan: a fixed number of objects that are lent to one process after another,
+// which pass them on without copying.
+#ifndef COHOLD_CONTAINER_SHM_POOL_HPP
+#define COHOLD_CONTAINER_SHM_POOL_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// The part of shm_pool that does not depend on its elements.
+#ifndef COHOLD_CONTAINER_DETAIL_LOAN_POOL_HPP
+#define COHOLD_CONTAINER_DETAIL_LOAN_POOL_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
 // The three words of a shm_shared_ptr or shm_weak_ptr, and every operation that changes them; and
 // making a shared object.
 #ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
@@ -28980,6 +33656,3986 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// The blocks of a pool are those of objects that pointers share: recovery of a dead participant
+/// drops its references to them as to any other object. A block that loses its last reference goes
+/// back to the list in `pool_`, in the same change of the heap.
+class loan_pool {
+  public:
+    // Throws errc::invalid_size, and the allocator's errors.
+    [[gnu::cold]] loan_pool(std::uint64_t count, std::uint64_t size, std::uint64_t alignment,
+                            const shm_allocator<std::uint64_t>& allocator);
+
+    loan_pool(const loan_pool&) = delete;
+    loan_pool& operator=(const loan_pool&) = delete;
+
+    [[gnu::cold]] ~loan_pool();
+
+    // A block for `into`, which is outside the segment. Waits until the deadline; null: in vain.
+    // *Errors*: those of take_hold.
+    [[nodiscard]] bool lend(shared_words& into, deadline until, std::error_code& ec) noexcept;
+
+    // Wakes those that wait, when a loan from a pool ends. Called before: what to tell after.
+    [[nodiscard]] static loan_pool* waited_for(const shared_words& loan) noexcept;
+
+    void tell() noexcept { returned_.wake_all(); }
+
+    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+    [[nodiscard]] std::uint64_t available() const noexcept { return read(pool_.available); }
+
+    [[nodiscard]] std::uint64_t least_available() const noexcept { return read(pool_.least); }
+
+    // Calls visit(number of the block, pid) for each process that holds a block itself, and with
+    // pid 0 for each block that lies in an element of the segment.
+    template <class Visit>
+    void each_holder(const Visit& visit) const {
+        const segment_header& header = *allocator_.header();
+        for (std::uint64_t i = 0; i < count_; ++i) {
+            const shared_block* const block = block_at(i);
+            if (block == nullptr) {
+                continue;
+            }
+            if (read(block->counts[0]) != 0) {
+                visit(i, 0u);
+            }
+            each_participant(header, [&](owner_word each, const participant_slot& slot) {
+                const std::uint32_t number = slot_of(each);
+                if ((read(block->holders(reference::strong)[number / 64]) >> number % 64 & 1) !=
+                    0) {
+                    visit(i, slot.pid.load(std::memory_order_relaxed));
+                }
+            });
+        }
+    }
+
+    // While nobody else knows the pool.
+    template <class Visit>
+    void each_object(const Visit& visit) {
+        for (std::uint64_t i = 0; i < count_; ++i) {
+            visit(reinterpret_cast<char*>(allocator_.header()) + block_at(i)->object);
+        }
+    }
+
+  private:
+    [[nodiscard]] static std::uint64_t read(const std::uint64_t& word) noexcept {
+        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
+    }
+
+    [[nodiscard, gnu::cold]] const shared_block* block_at(std::uint64_t index) const noexcept;
+
+    [[nodiscard]] outcome try_lend(shared_words& into, bool thorough, std::error_code& ec) noexcept;
+
+    // Frees what has been made so far, or belongs to the pool still.
+    void free_blocks(std::uint64_t made) noexcept;
+
+    shared_pool pool_{};
+    shm_allocator<std::uint64_t> allocator_;
+    offset_ptr<std::uint64_t> blocks_{}; // offsets
+    std::uint64_t count_ = 0;
+    wait_word returned_;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(loan_pool) == 64);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for loan_pool.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_LOAN_POOL_IPP
+#define COHOLD_CONTAINER_DETAIL_LOAN_POOL_IPP
+
+
+#include <cstring>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE loan_pool::loan_pool(std::uint64_t count, std::uint64_t size, std::uint64_t alignment,
+                                   const shm_allocator<std::uint64_t>& allocator)
+    : allocator_(allocator) {
+    const error_context context("construct", "shm_pool", "");
+    constexpr std::uint64_t most = 1u << 31;
+    if (count == 0 || count > most) {
+        raise(errc::invalid_size, "elements: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(count));
+    }
+    undo_scope<shm_allocator<std::uint64_t>> section(allocator_);
+    blocks_ = allocator_.allocate(static_cast<std::size_t>(count));
+    segment_header& header = allocator_.bound_header();
+    char* const base = reinterpret_cast<char*>(&header);
+    const std::uint32_t words = holder_words(header);
+    const std::uint64_t distance = object_distance(words, alignment);
+    pool_.self = static_cast<std::uint64_t>(reinterpret_cast<char*>(this) - base);
+    std::error_code ec;
+    for (; count_ < count; ++count_) {
+        void* const made = allocate(header, distance + size, alignment < 16 ? 16 : alignment, ec);
+        if (ec) {
+            free_blocks(count_);
+            raise_if(ec);
+        }
+        const auto offset = static_cast<std::uint64_t>(static_cast<char*>(made) - base);
+        auto* const block = ::new (made)
+            shared_block{0,         pool_.free,
+                         offset,    0,
+                         {0, 0},    shared_block::state_of(shared_state::pooled, words),
+                         0,         offset + distance,
+                         pool_.self};
+        std::memset(block->holders(reference::strong), 0, 16 * std::size_t{words});
+        blocks_[static_cast<std::ptrdiff_t>(count_)] = offset;
+        pool_.free = offset;
+    }
+    pool_.available = count;
+    pool_.least = count;
+}
+
+COHOLD_INLINE loan_pool::~loan_pool() {
+    if (count_ == 0) {
+        return; // destroyed already, by a process that was killed afterwards
+    }
+    const report_keeper keeper;
+    undo_scope<shm_allocator<std::uint64_t>> section(allocator_, without_journal::happens);
+    section.words(this, this, sizeof *this);
+    free_blocks(count_);
+    count_ = 0;
+    pool_ = {};
+    keep_stores_of(this);
+}
+
+COHOLD_INLINE void loan_pool::free_blocks(std::uint64_t made) noexcept {
+    segment_header& header = allocator_.bound_header();
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    for (std::uint64_t i = 0; i < made && !ec; ++i) {
+        shared_block* block = nullptr;
+        {
+            const patience::lifted unlimited;
+            heap::change change(heap::of(header), me);
+            block = shared_block_at(header, change, blocks_[static_cast<std::ptrdiff_t>(i)]);
+            if (block == nullptr || block->pool != pool_.self) {
+                continue;
+            }
+            if (block->now() != shared_state::pooled) {
+                change.set(block->pool, 0); // it is freed by its last holder
+                continue;
+            }
+        }
+        deallocate(header, block);
+    }
+    deallocate(header, blocks_.get());
+    blocks_ = nullptr;
+}
+
+COHOLD_INLINE const shared_block* loan_pool::block_at(std::uint64_t index) const noexcept {
+    const segment_header& header = *allocator_.header();
+    const std::uint64_t offset = read(blocks_.get()[index]);
+    const std::uint64_t size = bounded_size(header);
+    if (offset < control_bytes || offset % 16 != 0 || offset >= size ||
+        size - offset < object_distance(holder_words(header), 16)) {
+        return nullptr;
+    }
+    const auto* const block =
+        reinterpret_cast<const shared_block*>(reinterpret_cast<const char*>(&header) + offset);
+    return block->words() == holder_words(header) ? block : nullptr;
+}
+
+COHOLD_INLINE outcome loan_pool::try_lend(shared_words& into, bool thorough,
+                                          std::error_code& ec) noexcept {
+    segment_header* const header = allocator_.header();
+    if (header == nullptr) {
+        fail(ec, errc::no_segment, "a shm_pool must be in a segment");
+        return outcome::closed;
+    }
+    if (available() == 0 && !thorough) {
+        return outcome::blocked;
+    }
+    shared_hold* hold = take_hold_of_pooled(*header, pool_, ec);
+    if (hold == nullptr && !ec) {
+        // Perhaps dead processes have the others.
+        const owner_word me = participant_of(*header, ec);
+        if (!ec && recover_all(*header, me) != 0) {
+            hold = take_hold_of_pooled(*header, pool_, ec);
+        }
+    }
+    if (hold == nullptr) {
+        return ec ? outcome::closed : outcome::blocked;
+    }
+    into.adopt(*hold->block, reinterpret_cast<char*>(header) + hold->block->object, *hold);
+    return outcome::done;
+}
+
+COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
+                                   std::error_code& ec) noexcept {
+    outcome result = try_lend(into, true, ec);
+    if (result == outcome::blocked && until.nanoseconds != at_once.nanoseconds) {
+        std::uint32_t attempts = 0;
+        const auto attempt = [&]() noexcept {
+            return try_lend(into, ++attempts > waiting::adaptive::spins, ec);
+        };
+        result = await<waiting::adaptive>(returned_, attempt, until).what;
+    }
+    return result == outcome::done;
+}
+
+COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
+    if (loan.is_null()) {
+        return nullptr;
+    }
+    shared_block& block = *loan.block();
+    auto* const pool =
+        reinterpret_cast<loan_pool*>(block.pool != 0 ? pool_of(block.header(), block) : nullptr);
+    return pool != nullptr && pool->returned_.awaited() ? pool : nullptr;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T>
+class shm_pool;
+
+/// Holds an object of a shm_pool, as shm_shared_ptr holds its object. It may lie in the segment of
+/// the pool, as an element of a queue, a vector or a map, or as a member there, or outside, for
+/// example on a stack. Moving it hands the object on; a copy holds the same object. When the last
+/// one ends, the object goes back to the pool.
+///
+/// *Thread and process safety*: as for shm_shared_ptr. *If the process is killed*: its loans
+/// outside the segment end; those in the segment stay. *Errors* of copying, moving and assigning:
+/// those of shm_shared_ptr.
+template <class T>
+class shm_loan {
+  public:
+    using element_type = T;
+
+    /// Holds nothing.
+    shm_loan() noexcept = default;
+
+    shm_loan(const shm_loan& other) {
+        words_.copy(other.words_, other.words_.object(), strong, strong);
+    }
+
+    shm_loan(shm_loan&& other) noexcept {
+        words_.move(other.words_, other.words_.object(), strong);
+    }
+
+    ~shm_loan() {
+        detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+        words_.end(strong);
+        tell(waited);
+    }
+
+    shm_loan& operator=(const shm_loan& other) {
+        if (this != __builtin_addressof(other)) {
+            detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+            words_.assign(other.words_, other.words_.object(), strong, strong);
+            tell(waited);
+        }
+        return *this;
+    }
+
+    shm_loan& operator=(shm_loan&& other) {
+        if (this != __builtin_addressof(other)) {
+            detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+            words_.assign_moved(other.words_, other.words_.object(), strong);
+            tell(waited);
+        }
+        return *this;
+    }
+
+    /// Holds nothing any more.
+    void reset() noexcept {
+        detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+        words_.clear(strong);
+        tell(waited);
+    }
+
+    void swap(shm_loan& other) { words_.swap(other.words_, strong); }
+
+    friend void swap(shm_loan& a, shm_loan& b) { a.swap(b); }
+
+    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(words_.object()); }
+
+    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+
+    [[nodiscard]] T* operator->() const noexcept { return get(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return !words_.is_null(); }
+
+    /// How many loans hold the object: those in the segment and those of this process, plus one for
+    /// each other process that has any.
+    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
+
+    [[nodiscard]] friend bool operator==(const shm_loan& a, const shm_loan& b) noexcept {
+        return a.get() == b.get();
+    }
+
+  private:
+    friend shm_pool<T>;
+
+    static constexpr detail::reference strong = detail::reference::strong;
+
+    static void tell(detail::loan_pool* waited) noexcept {
+        if (waited != nullptr) [[unlikely]] {
+            waited->tell();
+        }
+    }
+
+    detail::shared_words words_;
+};
+
+/// A fixed number of objects of type T in a segment, made once and lent again and again: frames,
+/// buffers, large records. loan() takes one out; whoever holds the loan may write to the object,
+/// and pass the loan on through queues and other containers of the segment, which costs the same
+/// for any size. The object goes back when its last loan ends, or when the last process that holds
+/// it has been killed.
+///
+/// Objects are not cleared or constructed anew in between: a loan finds what was left there. T is
+/// destroyed trivially, so it owns no memory; make_shm_shared is for objects that do.
+///
+/// *Thread and process safety*: every member but constructor and destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: its loans go back, by
+/// recovery, which loan() starts if no object is available. *Complexity*: constant: a change of the
+/// heap, under its lock.
+template <class T>
+class shm_pool {
+  public:
+    using value_type = T;
+    using size_type = std::size_t;
+    using allocator_type = shm_allocator<T>;
+
+    /// Makes `count` objects, with T's default constructor. *Errors*: errc::invalid_size if it is
+    /// 0, negative or more than 2^31; the allocator's errors, and then nothing stays.
+    template <std::integral Count>
+    explicit shm_pool(Count count, const allocator_type& allocator = allocator_type())
+        : pool_(static_cast<std::uint64_t>(count), sizeof(T), alignof(T), allocator) {
+        static_assert(detail::assert_shareable<T>());
+        static_assert(std::is_trivially_destructible_v<T> && std::is_default_constructible_v<T>,
+                      "cohold: the objects of a shm_pool are used again without being destroyed, "
+                      "so they must own nothing: use make_shm_shared for others");
+        if constexpr (!std::is_trivially_default_constructible_v<T>) {
+            pool_.each_object([](void* object) { ::new (object) T(); });
+        }
+    }
+
+    shm_pool(const shm_pool&) = delete;
+    shm_pool& operator=(const shm_pool&) = delete;
+
+    /// Objects that are still lent are freed by their last loans.
+    ~shm_pool() = default;
+
+    /// An object; waits until one is available. *Errors*: those of attaching; errc::out_of_space if
+    /// this process has no memory for the loan.
+    [[nodiscard]] shm_loan<T> loan() { return lend(detail::deadline::never()); }
+
+    /// Does not wait: the loan holds nothing if no object is available.
+    [[nodiscard]] shm_loan<T> try_loan() { return lend(detail::at_once); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] shm_loan<T> loan_for(const Duration& patience) {
+        return lend(detail::deadline_in(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment) {
+        shm_loan<T> made;
+        detail::until_moment(moment, [&](detail::deadline until) {
+            made = lend(until);
+            return static_cast<bool>(made);
+        });
+        return made;
+    }
+
+    // With errc::empty if no object is available, or std::errc::timed_out.
+
+    [[nodiscard]] shm_loan<T> loan(std::error_code& ec) noexcept {
+        return lend(detail::deadline::never(), errc::empty, ec);
+    }
+
+    [[nodiscard]] shm_loan<T> try_loan(std::error_code& ec) noexcept {
+        return lend(detail::at_once, errc::empty, ec);
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] shm_loan<T> loan_for(const Duration& patience, std::error_code& ec) noexcept {
+        return lend(detail::deadline_in(patience), std::errc::timed_out, ec);
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment, std::error_code& ec) {
+        shm_loan<T> made;
+        detail::until_moment(moment, [&](detail::deadline until) {
+            made = lend(until, std::errc::timed_out, ec);
+            return ec != std::errc::timed_out;
+        });
+        return made;
+    }
+
+    /// How many objects are not lent. Those of dead processes count as lent until recovery.
+    [[nodiscard]] size_type available() const noexcept {
+        return static_cast<size_type>(pool_.available());
+    }
+
+    /// How many objects there are.
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(pool_.count()); }
+
+    /// The largest number of objects that have been lent at the same time: as many as are needed.
+    [[nodiscard]] size_type high_water() const noexcept {
+        return static_cast<size_type>(pool_.count() - pool_.least_available());
+    }
+
+    /// Calls visit(std::size_t object, pid_t process) for each process that holds an object, and
+    /// with process 0 for an object with loans in the segment. An estimate while other threads use
+    /// the pool. It works with read-only mappings, too.
+    template <class Visit>
+    void visit_holders(const Visit& visit) const {
+        pool_.each_holder([&](std::uint64_t object, std::uint32_t process) {
+            visit(static_cast<size_type>(object), static_cast<int>(process));
+        });
+    }
+
+  private:
+    [[nodiscard]] shm_loan<T> lend(detail::deadline until) {
+        std::error_code ec;
+        shm_loan<T> made;
+        static_cast<void>(pool_.lend(made.words_, until, ec));
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class Code>
+    [[nodiscard]] shm_loan<T> lend(detail::deadline until, Code not_now,
+                                   std::error_code& ec) noexcept {
+        detail::clear(ec);
+        shm_loan<T> made;
+        if (!pool_.lend(made.words_, until, ec) && !ec) {
+            ec = make_error_code(not_now);
+        }
+        return made;
+    }
+
+    detail::loan_pool pool_;
+};
+
+template <class T>
+inline constexpr bool enable_shareable<shm_pool<T>> = true;
+template <class T>
+inline constexpr bool enable_shareable<shm_loan<T>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_loan<T>> = true;
+
+} // namespace detail
+
+template <class T>
+struct type_description<shm_pool<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_pool<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <class T>
+struct type_description<shm_loan<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_loan<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A bounded queue in shared memory between threads and processes, for one or many producers and
+// consumers.
+#ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
+#define COHOLD_CONTAINER_SHM_QUEUE_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// The part of shm_queue that never waits: a producers' side, a consumers' side, and the ring
+// between them.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// Where the elements of a bounded queue lie: positions, and the two layouts of the ring.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_LAYOUT_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_LAYOUT_HPP
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <type_traits>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- positions
+
+// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
+// the index allows any capacity without a division, and 2^32 turns pass before one comes again. Of
+// two positions that are less than 2^31 turns apart, the later one is larger, in the sense of
+// `ahead_by`.
+using queue_position = std::uint64_t;
+
+[[nodiscard, gnu::always_inline]] constexpr std::uint32_t
+turn_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position >> 32);
+}
+
+[[nodiscard, gnu::always_inline]] constexpr std::uint32_t
+index_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position);
+}
+
+[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
+                                                   std::uint32_t index) noexcept {
+    return (static_cast<queue_position>(turn) << 32) | index;
+}
+
+[[nodiscard]] constexpr queue_position next_turn(queue_position position) noexcept {
+    return position_at(turn_of(position) + 1, 0);
+}
+
+// Between positions of the same line, the number of elements; otherwise only the sign says
+// something.
+[[nodiscard]] constexpr std::int64_t ahead_by(queue_position later,
+                                              queue_position earlier) noexcept {
+    return static_cast<std::int64_t>(later - earlier);
+}
+
+// For tests: the turn that a new queue begins with, so that the turns wrap around soon.
+enum class first_turn : std::uint32_t {};
+
+// The capacity, if this process can address the memory for it.
+inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t bytes_each) {
+    constexpr std::uint64_t most_elements = 0x7fffff00; // an index has 32 bits, also in lines
+    const std::uint64_t room = PTRDIFF_MAX / bytes_each;
+    const std::uint64_t most = room < most_elements ? room : most_elements;
+    if (capacity == 0 || capacity > most) {
+        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
+    }
+    return static_cast<std::uint32_t>(capacity);
+}
+
+// ---- bytes
+
+// A small element that is copied byte by byte, on its way out of a queue. Copying by way of a T of
+// the caller's takes longer: see basic_queue::received.
+template <class T>
+struct element_bytes {
+    alignas(T) unsigned char bytes[sizeof(T)];
+};
+
+// Copies an element that the program may just have written member by member, in pieces of at most
+// 16 bytes: a load that covers two stores waits until both have left the store buffer, which holds
+// cache misses here. Moves of 32 bytes made pushes of 64 bytes many times slower.
+[[gnu::always_inline]] inline void copy_piece(std::byte* to, const std::byte* from) noexcept {
+#if defined(__SSE2__) || defined(__aarch64__)
+    using piece [[gnu::vector_size(16)]] = long long;
+    piece bytes;
+    std::memcpy(&bytes, from, sizeof bytes);
+#if defined(__SSE2__)
+    asm("" : "+x"(bytes)); // so that the compiler does not join two of them
+#else
+    asm("" : "+w"(bytes));
+#endif
+    std::memcpy(to, &bytes, sizeof bytes);
+#else
+    std::memcpy(to, from, 16);
+#endif
+}
+
+template <class T>
+[[gnu::always_inline]] inline void copy_element(T* to, const T* from) noexcept {
+    constexpr std::size_t most_pieces = 64;
+    auto* const into = reinterpret_cast<std::byte*>(to);
+    const auto* const out_of = reinterpret_cast<const std::byte*>(from);
+    if constexpr (sizeof(T) <= 16 || sizeof(T) > most_pieces * 16) {
+        std::memcpy(into, out_of, sizeof(T));
+    } else {
+#if defined(__clang__)
+#pragma clang loop unroll(full)
+#else
+#pragma GCC unroll 64
+#endif
+        for (std::size_t at = 0; at < sizeof(T) / 16 * 16; at += 16) {
+            copy_piece(into + at, out_of + at);
+        }
+        std::memcpy(into + sizeof(T) / 16 * 16, out_of + sizeof(T) / 16 * 16, sizeof(T) % 16);
+    }
+}
+
+// The same where the other side may copy the element at the same time: it then finds that it has
+// come too late, and forgets what it has copied.
+template <class T>
+[[gnu::always_inline]] inline void copy_racing(void* to, const void* from) noexcept {
+    using whole = std::conditional_t<
+        alignof(T) % 8 == 0, std::uint64_t,
+        std::conditional_t<alignof(T) % 4 == 0, std::uint32_t,
+                           std::conditional_t<alignof(T) % 2 == 0, std::uint16_t, unsigned char>>>;
+    using unit [[gnu::may_alias, gnu::aligned(sizeof(whole))]] = whole;
+    for (std::size_t at = 0; at < sizeof(T) / sizeof(unit); ++at) {
+        const unit some = __atomic_load_n(static_cast<const unit*>(from) + at, __ATOMIC_RELAXED);
+        __atomic_store_n(static_cast<unit*>(to) + at, some, __ATOMIC_RELAXED);
+    }
+}
+
+// ---- layouts
+
+inline constexpr std::size_t queue_line = 64;
+
+// The memory of a ring comes in these.
+template <class T>
+struct queue_block {
+    static constexpr std::size_t size = alignof(T) > queue_line ? alignof(T) : queue_line;
+
+    alignas(size) std::byte bytes[size];
+};
+
+// i386 aligns 64-bit members to 4 bytes unless told otherwise.
+struct alignas(8) atomic_word {
+    std::atomic<std::uint64_t> value;
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(atomic_word) == 8 && alignof(atomic_word) == 8);
+
+/// Small elements lie in lines of the cache: a word that says up to which position the elements of
+/// the line are published, then the elements. So one transfer of a line hands over all of them. In
+/// a position, the lower `bits` of the index count the elements of a line, and the rest the lines.
+/// The word says one more than the last element's position, without going on to the next line.
+template <class T>
+struct queue_lines {
+    static constexpr bool has_tail = false;
+    static constexpr std::uint32_t first = 8; // offset of the first element
+    static constexpr std::uint32_t count =
+        (queue_line - first) / static_cast<std::uint32_t>(sizeof(T));
+    static constexpr auto bits = static_cast<unsigned>(std::bit_width(count));
+    static constexpr std::uint32_t mask = (1U << bits) - 1;
+    // How many lines ahead are requested.
+    static constexpr std::uint32_t ahead = sizeof(T) <= 8 ? 4 : 8;
+    static constexpr std::uint32_t ahead_in_batches = 8;
+
+    [[nodiscard]] static constexpr std::uint32_t lines_for(std::uint32_t capacity) noexcept {
+        return (capacity - 1) / count + 1;
+    }
+
+    // The index at which a turn ends.
+    [[nodiscard]] static constexpr std::uint32_t end_for(std::uint32_t capacity) noexcept {
+        return lines_for(capacity) << bits;
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t bytes_for(std::uint32_t capacity) noexcept {
+        return std::uint64_t{lines_for(capacity)} * queue_line;
+    }
+
+    // Begins the ring: nothing is published in this turn, nor was in the one before.
+    static void begin(std::byte* ring, std::uint32_t capacity, std::uint32_t turn) noexcept {
+        for (std::uint32_t line = 0; line < lines_for(capacity); ++line) {
+            ::new (static_cast<void*>(ring + std::size_t{line} * queue_line))
+                atomic_word{{position_at(turn - 1, line << bits)}};
+        }
+    }
+
+    [[nodiscard, gnu::always_inline]] static std::byte* line_of(std::byte* ring,
+                                                                queue_position at) noexcept {
+        return ring + std::size_t{index_of(at) >> bits} * queue_line;
+    }
+
+    [[nodiscard, gnu::always_inline]] static T* item(std::byte* ring, queue_position at) noexcept {
+        return reinterpret_cast<T*>(line_of(ring, at) + first) + (at & mask);
+    }
+
+    [[nodiscard, gnu::always_inline]] static std::atomic<std::uint64_t>&
+    published(std::byte* ring, queue_position at) noexcept {
+        return reinterpret_cast<atomic_word*>(line_of(ring, at))->value;
+    }
+
+    // The place behind the last element of a line is the first one of the next line.
+    [[nodiscard, gnu::always_inline]] static constexpr queue_position
+    normal(queue_position at, std::uint32_t end) noexcept {
+        if ((at & mask) == count) [[unlikely]] {
+            at = (at | mask) + 1;
+            if (index_of(at) == end) [[unlikely]] {
+                at = next_turn(at);
+            }
+        }
+        return at;
+    }
+
+    [[nodiscard, gnu::always_inline]] static constexpr queue_position
+    next(queue_position at, std::uint32_t end) noexcept {
+        return normal(at + 1, end);
+    }
+
+    // The beginning of the line before the one that begins here.
+    [[nodiscard]] static constexpr queue_position line_before(queue_position at,
+                                                              std::uint32_t end) noexcept {
+        return index_of(at) != 0 ? at - (mask + 1) : position_at(turn_of(at) - 1, end - (mask + 1));
+    }
+
+    // The beginning of the line that has the last element before this position.
+    [[nodiscard]] static constexpr queue_position line_of_last(queue_position at,
+                                                               std::uint32_t end) noexcept {
+        return (at & mask) == 0 ? line_before(at, end) : at & ~queue_position{mask};
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t in_turn(queue_position at) noexcept {
+        return std::uint64_t{index_of(at) >> bits} * count + (at & mask);
+    }
+
+    // `elements` later; at most one turn.
+    [[nodiscard]] static constexpr queue_position later(queue_position at, std::uint32_t elements,
+                                                        std::uint32_t end) noexcept {
+        const std::uint64_t all = std::uint64_t{end >> bits} * count;
+        std::uint64_t place = in_turn(at) + elements;
+        std::uint32_t turn = turn_of(at);
+        if (place >= all) {
+            place -= all;
+            ++turn;
+        }
+        return position_at(turn, static_cast<std::uint32_t>(place / count << bits | place % count));
+    }
+
+    // How many elements lie between two positions. Negative if `last` is before `from`.
+    [[nodiscard]] static constexpr std::int64_t distance(queue_position from, queue_position last,
+                                                         std::uint32_t end) noexcept {
+        const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(from));
+        const auto all = static_cast<std::int64_t>(end >> bits) * count;
+        return turns * all + static_cast<std::int64_t>(in_turn(last)) -
+               static_cast<std::int64_t>(in_turn(from));
+    }
+};
+
+/// Larger elements lie one behind the other. One word of the queue, its tail, says up to which
+/// position they are published.
+template <class T>
+struct queue_dense {
+    static constexpr bool has_tail = true;
+    static constexpr std::uint32_t count = 1; // elements in a step of the index
+    // How many elements ahead lines are requested.
+    static constexpr std::size_t bytes_ahead = 8 * sizeof(T) < 512    ? 512
+                                               : 8 * sizeof(T) > 2048 ? 2048
+                                                                      : 8 * sizeof(T);
+    static constexpr auto ahead =
+        static_cast<std::uint32_t>((bytes_ahead + sizeof(T) - 1) / sizeof(T));
+
+    [[nodiscard]] static constexpr std::uint32_t end_for(std::uint32_t capacity) noexcept {
+        return capacity;
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t bytes_for(std::uint32_t capacity) noexcept {
+        return std::uint64_t{capacity} * sizeof(T);
+    }
+
+    static void begin(std::byte* /*ring*/, std::uint32_t /*capacity*/,
+                      std::uint32_t /*turn*/) noexcept {}
+
+    [[nodiscard, gnu::always_inline]] static T* item(std::byte* ring, queue_position at) noexcept {
+        return reinterpret_cast<T*>(ring) + index_of(at);
+    }
+
+    [[nodiscard, gnu::always_inline]] static constexpr queue_position
+    next(queue_position at, std::uint32_t end) noexcept {
+        if (index_of(at) + 1 == end) [[unlikely]] {
+            return next_turn(at);
+        }
+        return at + 1;
+    }
+
+    [[nodiscard]] static constexpr queue_position later(queue_position at, std::uint32_t elements,
+                                                        std::uint32_t end) noexcept {
+        const std::uint64_t index = std::uint64_t{index_of(at)} + elements;
+        return index < end ? at + elements
+                           : position_at(turn_of(at) + 1, static_cast<std::uint32_t>(index - end));
+    }
+
+    [[nodiscard]] static constexpr std::int64_t distance(queue_position from, queue_position last,
+                                                         std::uint32_t end) noexcept {
+        const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(from));
+        return static_cast<std::int64_t>(turns) * end + static_cast<std::int64_t>(index_of(last)) -
+               static_cast<std::int64_t>(index_of(from));
+    }
+
+    // Does the element begin a new line of the cache? If so, request() is due.
+    [[nodiscard, gnu::always_inline]] static bool begins_line(const T* item) noexcept {
+        return sizeof(T) >= queue_line ||
+               reinterpret_cast<std::uintptr_t>(item) % queue_line < sizeof(T);
+    }
+
+    [[gnu::always_inline]] static void request_to_write(const T* item) noexcept {
+        for (std::size_t at = 0; at < sizeof(T); at += queue_line) {
+            prefetch_to_write(reinterpret_cast<const std::byte*>(item + ahead) + at);
+        }
+    }
+
+    [[gnu::always_inline]] static void request_to_read(const T* item) noexcept {
+        for (std::size_t at = 0; at < sizeof(T); at += queue_line) {
+            __builtin_prefetch(reinterpret_cast<const std::byte*>(item + ahead) + at);
+        }
+    }
+};
+
+// Elements of at most 24 bytes have at least two in a line. Elements that own memory are published
+// in sections, whose commit is one store to the tail.
+template <class T>
+inline constexpr bool lies_in_lines =
+    std::is_trivially_copyable_v<T> && sizeof(T) <= 24 && alignof(T) <= 8;
+
+template <class T>
+using queue_layout = std::conditional_t<lies_in_lines<T>, queue_lines<T>, queue_dense<T>>;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The two sides of a queue: its producers and its consumers. On each side, one thread is at work at
+// a time.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_SIDE_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_SIDE_HPP
+
+#include <atomic>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- who is at work
+
+// What a side has to know of the calling thread.
+struct queue_thread {
+    owner_word me = nobody;
+    // The word of its journal that says in which side it is at work; nullptr outside of segments.
+    std::atomic<std::uint64_t>* cell = nullptr;
+    segment_header* header = nullptr;
+};
+
+/// Threads and processes as workers of a queue with this allocator. Outside of segments they cannot
+/// be told apart, and none ever counts as dead.
+template <class Allocator>
+class queue_worker {
+  public:
+    static constexpr bool knows_the_dead = false;
+
+    /// For callers that pass an error_code: reports what thread() or process() would throw.
+    static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
+                        std::error_code& /*ec*/) noexcept {}
+
+    /// False if the thread cannot work now and should try again.
+    [[nodiscard]] static bool thread(const Allocator& /*allocator*/, queue_thread& who) noexcept {
+        who.me = make_owner(0, 1, 1);
+        return true;
+    }
+
+    [[nodiscard]] static owner_word process(const Allocator& /*allocator*/) noexcept {
+        return make_owner(0, 1, 0);
+    }
+
+    /// Is this process, or thread, dead? If so, recovers it now.
+    [[nodiscard]] static bool recover_if_dead(const Allocator& /*allocator*/,
+                                              owner_word /*worker*/) noexcept {
+        return false;
+    }
+
+    /// Called before the queue's memory is freed: whatever dead processes had begun is rolled back
+    /// or completed.
+    static void recover_dead(const Allocator& /*allocator*/) noexcept {}
+
+    /// Is the thread in a section of the segment, which may still be undone?
+    [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
+
+    /// A number that differs in a process that was forked since, and after another attachment.
+    [[nodiscard]] static std::uint64_t epoch(const Allocator& /*allocator*/) noexcept { return 0; }
+
+    /// Is the calling thread, or its process if that is all that a side knows, this owner?
+    [[nodiscard]] static bool is(const Allocator& /*allocator*/, owner_word /*owner*/) noexcept {
+        return false;
+    }
+
+    /// What happens to an element in it is undone if the process dies: its allocations, and the
+    /// changes to bytes that were saved.
+    class section {
+      public:
+        explicit section(const Allocator& /*allocator*/) noexcept {}
+
+        ~section() {} // NOLINT: like that of the specialization
+
+        void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
+
+        /// Ends the section by one store.
+        void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
+            word.store(value, std::memory_order_release);
+        }
+    };
+};
+
+// What is known of the thread that used a queue last, ready to hand.
+struct queue_thread_cache {
+    segment_header* header;
+    const std::atomic<std::uint64_t>* epoch_here;
+    std::uint64_t epoch;
+    std::atomic<std::uint64_t>* cell;
+    owner_word me;
+};
+
+inline thread_local constinit queue_thread_cache last_queue_thread{};
+
+// Fills last_queue_thread for the calling thread. Returns false if the heap's lock, which a
+// thread's first use of a segment needs, is held by a process that is not running, or after an
+// error.
+[[nodiscard, gnu::cold]] bool find_queue_thread(segment_header& header,
+                                                std::error_code& ec) noexcept;
+
+[[nodiscard, gnu::cold]] bool find_queue_thread(segment_header& header);
+
+[[nodiscard, gnu::cold]] owner_word new_worker(segment_header& header);
+
+[[gnu::cold]] void prepare_worker(segment_header& header, std::error_code& ec) noexcept;
+
+[[nodiscard, gnu::cold]] bool recover_worker_if_dead(segment_header& header,
+                                                     owner_word worker) noexcept;
+
+[[gnu::cold]] void recover_all_dead(segment_header& header) noexcept;
+
+/// *Errors* of thread() and of process(), the first time a thread or a process uses the segment:
+/// errc::too_many_participants, locks_unsupported, out_of_space.
+template <class T>
+class queue_worker<shm_allocator<T>> {
+  public:
+    using allocator = shm_allocator<T>;
+
+    static constexpr bool knows_the_dead = true;
+
+    static void prepare(const allocator& a, bool with_record, std::error_code& ec) noexcept {
+        segment_header& header = a.bound_header();
+        if (!with_record) {
+            if (local_of(header).identity->epoch.load(std::memory_order_acquire) == 0) {
+                prepare_worker(header, ec);
+            }
+        } else if (!is_known(header)) {
+            static_cast<void>(find_queue_thread(header, ec));
+        }
+    }
+
+    [[nodiscard, gnu::always_inline]] static bool thread(const allocator& a, queue_thread& who) {
+        segment_header& header = a.bound_header();
+        if (!is_known(header) && !find_queue_thread(header)) [[unlikely]] {
+            return false;
+        }
+        who = {last_queue_thread.me, last_queue_thread.cell, &header};
+        return true;
+    }
+
+    [[nodiscard, gnu::always_inline]] static owner_word process(const allocator& a) {
+        segment_header& header = a.bound_header();
+        const local_identity& identity = *local_of(header).identity;
+        if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
+            return new_worker(header);
+        }
+        return identity.me;
+    }
+
+    [[nodiscard]] static bool recover_if_dead(const allocator& a, owner_word worker) noexcept {
+        return recover_worker_if_dead(a.bound_header(), worker);
+    }
+
+    static void recover_dead(const allocator& a) noexcept {
+        if (segment_header* const header = a.header(); header != nullptr) {
+            recover_all_dead(*header);
+        }
+    }
+
+    [[nodiscard]] static bool in_section(const allocator& a) noexcept {
+        return open_transaction(a.header()) != nullptr;
+    }
+
+    [[nodiscard]] static std::uint64_t epoch(const allocator& a) noexcept {
+        return local_of(a.bound_header()).identity->epoch.load(std::memory_order_acquire);
+    }
+
+    [[nodiscard]] static bool is(const allocator& a, owner_word owner) noexcept {
+        const segment_header& header = a.bound_header();
+        return (is_known(header) && owner == last_queue_thread.me) ||
+               (epoch(a) != 0 && owner == local_of(header).identity->me);
+    }
+
+    class section {
+      public:
+        explicit section(const allocator& a) : section_(caller(a.bound_header()), false) {}
+
+        void save(const void* element, std::size_t bytes) { section_->save(element, bytes); }
+
+        void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
+            section_.commit_by(word, value, witness_kind::counter);
+        }
+
+      private:
+        detail::section section_;
+    };
+
+  private:
+    [[nodiscard, gnu::cold]] static transaction* caller(segment_header& header) {
+        std::error_code ec;
+        transaction* const mine = self(header, ec);
+        raise_if(ec);
+        return mine;
+    }
+
+    [[nodiscard, gnu::always_inline]] static bool is_known(const segment_header& header) noexcept {
+        const queue_thread_cache& cache = last_queue_thread;
+        return cache.header == &header &&
+               cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
+    }
+};
+
+/// When to ask whether the thread that holds up another is alive: not at once, because most work is
+/// over in an instant; and not often, because it takes a system call. A thread remembers a few
+/// sides, by their addresses: it may look at many queues in turn. Where two of them share an entry,
+/// it asks about the one that it meets first when the time is over.
+class suspicion {
+  public:
+    [[nodiscard, gnu::cold]] static bool is_due(const void* side, owner_word worker) noexcept;
+
+  private:
+    static constexpr std::size_t count = 32;
+    static constexpr std::int64_t interval = 1000000; // ns
+
+    const void* side_;
+    owner_word worker_;
+    std::int64_t since_; // when the worker was noticed, or last asked about
+};
+
+// ---- sides
+
+// What both sides have on a line of their own, behind the positions.
+struct side_words {
+    // Of a side of many: 0, the thread that is at work, or, with the bit `biased`, the thread that
+    // comes in without an atomic operation. Of a single side: not 0 while code of the element's
+    // type runs, or an element is in use in its place.
+    alignas(8) std::atomic<owner_word> owner{nobody};
+    // The thread that may be at work besides the owner: the side was biased to it, and the owner is
+    // taking that away, or has just become biased. The owner itself, without its bit, while it uses
+    // an element in its place. Otherwise 0.
+    alignas(8) std::atomic<owner_word> victim{nobody};
+    // Offset of the victim's cell; 0 while the owner uses an element in its place.
+    alignas(8) std::atomic<std::uint64_t> cell{0};
+    alignas(8) std::uint64_t last = nobody; // the last owner
+    std::uint32_t run = 0;                  // how often it has come in without another
+    std::uint32_t needed = 256;             // how often it has to until it becomes biased
+
+    // From now on, until leave(), an element is in use in its place: by the program, which may do
+    // anything meanwhile.
+    void keep_in_hand() noexcept {
+        cell.store(0, std::memory_order_relaxed);
+        victim.store(owner.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] bool has_in_hand() const noexcept {
+        const owner_word now = owner.load(std::memory_order_relaxed);
+        return now != nobody && victim.load(std::memory_order_relaxed) == now &&
+               cell.load(std::memory_order_relaxed) == 0;
+    }
+
+    void let_go() noexcept {
+        victim.store(nobody, std::memory_order_relaxed);
+        owner.store(nobody, std::memory_order_release);
+    }
+};
+
+static_assert(sizeof(side_words) == 40);
+
+enum class entry {
+    done,
+    inherited, // done, and the previous worker may have been stopped in the middle
+    vain,      // there was nothing to do there
+    held,      // another thread is at work
+    nested,    // this thread is at work already
+};
+
+// Takes the side by compare-and-swap. `progress` changes as the other threads of the side work.
+[[nodiscard, gnu::cold]] entry enter_slowly(side_words& side,
+                                            const std::atomic<std::uint64_t>& progress,
+                                            queue_thread who, bool may_bias) noexcept;
+
+inline constexpr owner_word biased = awaited; // the same bit: nobody sleeps on these words
+
+/// A side on which many threads work, one at a time. Whoever is inside for 256 times without
+/// another one in between becomes biased: it comes in by a store to its own cell and a look at the
+/// owner. A thread that takes this away stores itself as the owner, executes the heavy barrier, and
+/// waits until the cell shows that the other one is out. A thread that is killed inside is replaced
+/// by the next one, which repairs what it had begun.
+///
+/// If a process is killed while it takes the bias away, `victim` tells the next one whom to wait
+/// for.
+template <class Allocator>
+class shared_side {
+    using worker = queue_worker<Allocator>;
+
+  public:
+    static constexpr bool many = true;
+
+    shared_side(side_words& words, std::atomic<owner_word>& /*role*/) noexcept : words_(words) {}
+
+    // `runs_code`: code of the element's type runs inside, which may use other queues. `worth()`:
+    // is there anything to do?
+    template <bool RunsCode, class Worth>
+    [[nodiscard, gnu::always_inline]] entry enter(const Allocator& allocator,
+                                                  const std::atomic<std::uint64_t>& progress,
+                                                  const Worth& worth) {
+        if (!worker::thread(allocator, who_)) [[unlikely]] {
+            return entry::held;
+        }
+        if constexpr (worker::knows_the_dead && !RunsCode) {
+            if (words_.owner.load(std::memory_order_relaxed) == (who_.me | biased)) [[likely]] {
+                if (who_.cell->load(std::memory_order_relaxed) != 0) [[unlikely]] {
+                    return entry::nested; // a signal handler
+                }
+                who_.cell->store(mark(), std::memory_order_relaxed);
+                light_barrier();
+                if (words_.owner.load(std::memory_order_relaxed) == (who_.me | biased)) [[likely]] {
+                    return entry::done;
+                }
+                who_.cell->store(0, std::memory_order_release);
+            }
+        }
+        if (!worth()) {
+            return entry::vain;
+        }
+        return enter_slowly(words_, progress, who_, !RunsCode);
+    }
+
+    template <bool RunsCode>
+    [[gnu::always_inline]] void leave() noexcept {
+        if constexpr (worker::knows_the_dead && !RunsCode) {
+            if (words_.owner.load(std::memory_order_relaxed) != who_.me) [[likely]] {
+                who_.cell->store(0, std::memory_order_release);
+                return;
+            }
+        }
+        words_.owner.store(nobody, std::memory_order_release);
+    }
+
+    // Called when what the thread before had begun is repaired.
+    void repaired(const Allocator& /*allocator*/) const noexcept {}
+
+  private:
+    [[nodiscard]] std::uint64_t mark() const noexcept {
+        return static_cast<std::uint64_t>(reinterpret_cast<char*>(&words_) -
+                                          reinterpret_cast<char*>(who_.header));
+    }
+
+    side_words& words_;
+    queue_thread who_;
+};
+
+/// A side on which one thread works; it may be replaced by another, in any process. The role word
+/// names the process that was at work last: another one repairs what that may have begun.
+template <class Allocator>
+class single_side {
+    using worker = queue_worker<Allocator>;
+
+  public:
+    static constexpr bool many = false;
+
+    single_side(side_words& words, std::atomic<owner_word>& role) noexcept
+        : words_(words), role_(role) {}
+
+    template <bool RunsCode, class Worth>
+    [[nodiscard, gnu::always_inline]] entry enter(const Allocator& allocator,
+                                                  const std::atomic<std::uint64_t>& /*progress*/,
+                                                  const Worth& /*worth*/) {
+        const owner_word me = worker::process(allocator);
+        if (role_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            return take_over<RunsCode>(words_, role_, allocator, me);
+        }
+        if (words_.owner.load(std::memory_order_relaxed) != nobody) [[unlikely]] {
+            return entry::nested;
+        }
+        if constexpr (RunsCode) {
+            words_.owner.store(me, std::memory_order_relaxed);
+        }
+        return entry::done;
+    }
+
+    template <bool RunsCode>
+    [[gnu::always_inline]] void leave() noexcept {
+        if constexpr (RunsCode) {
+            words_.owner.store(nobody, std::memory_order_relaxed);
+        }
+    }
+
+    // Called when what the worker before had begun is repaired.
+    void repaired(const Allocator& allocator) const {
+        role_.store(marked(worker::process(allocator)), std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_seq_cst); // before the others see it at work
+    }
+
+  private:
+    // A process that the others' heavy barrier does not reach, in a sandbox, is marked.
+    [[nodiscard]] static owner_word marked(owner_word me) noexcept {
+        return !worker::knows_the_dead || register_membarrier() ? me : me | awaited;
+    }
+
+    // Not the same process as before; or one that is marked, which comes here each time.
+    template <bool RunsCode>
+    [[nodiscard, gnu::noinline]] static entry
+    take_over(side_words& words, const std::atomic<owner_word>& role, const Allocator& allocator,
+              owner_word me) noexcept {
+        const owner_word before = role.load(std::memory_order_acquire);
+        const bool is_mine = before == marked(me);
+        if (is_mine && words.owner.load(std::memory_order_relaxed) != nobody) {
+            return entry::nested;
+        }
+        if (!is_mine) {
+            if (RunsCode && before != nobody) {
+                // What it had begun must be undone before the next change begins.
+                static_cast<void>(worker::recover_if_dead(allocator, before & ~awaited));
+            }
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+        }
+        words.owner.store(RunsCode ? me : nobody, std::memory_order_relaxed);
+        return is_mine ? entry::done : entry::inherited;
+    }
+
+    side_words& words_;
+    std::atomic<owner_word>& role_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for queue_side.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_SIDE_IPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_SIDE_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE bool find_queue_thread(segment_header& header,
+                                                       std::error_code& ec) noexcept {
+    static thread_local bool in_vain = false; // then a spinning thread does not wait here
+    transaction* found = nullptr;
+    {
+        const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
+        found = self(header, ec);
+    }
+    forget_timeout(ec);
+    if (ec) {
+        return false;
+    }
+    in_vain = found == nullptr;
+    if (in_vain) {
+        return false;
+    }
+    last_queue_thread = {&header, &local_of(header).identity->epoch, found->epoch(),
+                         &found->log().queue_side, found->word()};
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool find_queue_thread(segment_header& header) {
+    std::error_code ec;
+    const bool found = find_queue_thread(header, ec);
+    raise_if(ec);
+    return found;
+}
+
+[[gnu::noinline]] COHOLD_INLINE owner_word new_worker(segment_header& header) {
+    const patience limit(deadline{0});
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    raise_if(ec);
+    return me;
+}
+
+COHOLD_INLINE void prepare_worker(segment_header& header, std::error_code& ec) noexcept {
+    const patience limit(deadline{0});
+    static_cast<void>(participant_of(header, ec));
+    if (ec == std::errc::timed_out) {
+        ec = errc::busy;
+    }
+}
+
+COHOLD_INLINE bool recover_worker_if_dead(segment_header& header, owner_word worker) noexcept {
+    std::error_code ec;
+    const report_keeper keeper;
+    const patience limit(deadline{0});
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return false;
+    }
+    return thread_of(worker) != 0
+               ? recover_thread_if_dead(header, me, worker)
+               : !is_alive(header, worker) && recover_if_dead(header, me, worker);
+}
+
+COHOLD_INLINE void recover_all_dead(segment_header& header) noexcept {
+    std::error_code ec;
+    const report_keeper keeper;
+    const owner_word me = participant_of(header, ec);
+    if (!ec) {
+        recover_all(header, me);
+    }
+}
+
+COHOLD_INLINE bool suspicion::is_due(const void* side, owner_word worker) noexcept {
+    static thread_local suspicion memories[count];
+    suspicion& memory =
+        memories[(reinterpret_cast<std::uintptr_t>(side) * 0x9e3779b9u >> 16) % count];
+    const bool known = memory.side_ == side && memory.worker_ == worker;
+    const std::int64_t now = deadline::now().nanoseconds;
+    const bool over = now - memory.since_ >= interval;
+    if (over) {
+        const bool due = known || now - memory.since_ < 2 * interval;
+        memory.side_ = side;
+        memory.worker_ = worker;
+        memory.since_ = now;
+        return due;
+    }
+    return false;
+}
+
+// Looks again, at growing intervals, for some ten microseconds.
+class queue_looks {
+  public:
+    [[nodiscard]] bool again() noexcept {
+        for (unsigned i = 0; i < pauses_; ++i) {
+            cpu_pause();
+        }
+        pauses_ = pauses_ < longest ? pauses_ * 2 : pauses_;
+        return left_-- != 0;
+    }
+
+    void begin_again() noexcept { left_ = count; }
+
+  private:
+    static constexpr unsigned longest = 256;
+    static constexpr unsigned count = 16;
+
+    unsigned pauses_ = 32;
+    unsigned left_ = count;
+};
+
+// How a side passes to another thread.
+struct side_passing {
+    // Is the thread dead, and recovered? Asks the kernel about one that may be alive now and then.
+    [[nodiscard]] static bool is_gone(const side_words& side, segment_header& header,
+                                      owner_word worker) noexcept {
+        return !is_attached(header, worker) ||
+               (suspicion::is_due(&side, worker) && recover_worker_if_dead(header, worker));
+    }
+
+    // Waits until the side's victim is no longer inside; false if it stays there and is alive.
+    [[nodiscard]] static bool expel(side_words& side, owner_word victim,
+                                    segment_header& header) noexcept {
+        if (!heavy_barrier()) {
+            static_cast<void>(
+                wait_word().park({}, deadline::never(), wait_word::unsettled_interval));
+            // by then, stores of long ago are visible
+        }
+        const std::uint64_t at = side.cell.load(std::memory_order_relaxed);
+        const auto mark = static_cast<std::uint64_t>(reinterpret_cast<char*>(&side) -
+                                                     reinterpret_cast<char*>(&header));
+        const bool possible = at % 8 == 0 && at >= control_bytes && at < bounded_size(header);
+        const auto* const cell = reinterpret_cast<const std::atomic<std::uint64_t>*>(
+            reinterpret_cast<const char*>(&header) + (possible ? at : 0));
+        queue_looks looks;
+        while (possible && cell->load(std::memory_order_acquire) == mark) {
+            if (!looks.again()) {
+                return is_gone(side, header, victim);
+            }
+        }
+        return true;
+    }
+
+    // The side is the caller's, except for the victim. Waits for it, or gives the side back to it.
+    [[nodiscard]] static entry inherit(side_words& side, owner_word victim,
+                                       const queue_thread& who) noexcept {
+        if (victim != nobody && !expel(side, victim, *who.header)) {
+            side.owner.store(victim | biased, std::memory_order_release);
+            return entry::held;
+        }
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        side.victim.store(nobody, std::memory_order_relaxed);
+        side.last = who.me;
+        side.run = 0;
+        return entry::inherited;
+    }
+
+    // Counts how often the owner has come in, and makes it biased when that is worth it.
+    static void count_run(side_words& side, const queue_thread& who, bool may_bias) noexcept {
+        if (side.last != who.me) {
+            side.last = who.me;
+            side.run = 0;
+            return;
+        }
+        // A signal handler may have interrupted its thread inside of another side.
+        if (++side.run < side.needed || !may_bias || who.header == nullptr ||
+            who.cell->load(std::memory_order_relaxed) != 0 || !register_membarrier()) {
+            return;
+        }
+        side.run = 0;
+        const auto offset = [&who](const void* of) noexcept {
+            return static_cast<std::uint64_t>(static_cast<const char*>(of) -
+                                              reinterpret_cast<char*>(who.header));
+        };
+        side.cell.store(offset(who.cell), std::memory_order_relaxed);
+        store_in_order(side.victim, who.me);
+        who.cell->store(offset(&side), std::memory_order_relaxed);
+        side.owner.store(who.me | biased, std::memory_order_release);
+    }
+};
+
+[[gnu::noinline]] COHOLD_INLINE entry enter_slowly(side_words& side,
+                                                   const std::atomic<std::uint64_t>& progress,
+                                                   queue_thread who, bool may_bias) noexcept {
+    constexpr std::uint32_t most_needed = 16384;
+    queue_looks looks;
+    std::uint64_t seen = progress.load(std::memory_order_relaxed);
+    const auto take_from = [&side, &who](owner_word& owner) noexcept {
+        return side.owner.compare_exchange_strong(owner, who.me, std::memory_order_seq_cst,
+                                                  std::memory_order_relaxed);
+    };
+    for (unsigned rounds = 0;;) {
+        owner_word owner = side.owner.load(std::memory_order_relaxed);
+        if (owner == nobody) {
+            if (take_from(owner)) {
+                side_passing::count_run(side, who, may_bias);
+                return entry::done;
+            }
+        } else if (who.header == nullptr) {
+            // Outside of segments: nobody is biased, and nobody dies.
+        } else if (same_owner(owner, who.me)) {
+            if ((owner & biased) == 0 || who.cell->load(std::memory_order_relaxed) != 0) {
+                return entry::nested;
+            }
+            if (take_from(owner)) { // gives its own bias up
+                side.victim.store(nobody, std::memory_order_relaxed);
+                side.run = 0;
+                return entry::done;
+            }
+        } else if ((owner & biased) != 0) {
+            if (take_from(owner)) {
+                const owner_word victim = owner & ~biased;
+                const entry result = side_passing::inherit(side, victim, who);
+                if (result == entry::inherited && side.needed < most_needed &&
+                    is_alive(*who.header, victim)) { // and may want it back
+                    side.needed *= 4;
+                }
+                return result;
+            }
+        }
+        if (looks.again()) {
+            continue;
+        }
+        if (const std::uint64_t now = progress.load(std::memory_order_relaxed);
+            now != seen && ++rounds < 64) {
+            seen = now; // others make progress
+            looks.begin_again();
+            continue;
+        }
+        owner = side.owner.load(std::memory_order_relaxed);
+        if (owner == nobody || (owner & biased) != 0 || who.header == nullptr ||
+            !side_passing::is_gone(side, *who.header, owner) || !take_from(owner)) {
+            return entry::held;
+        }
+        const owner_word victim = side.victim.load(std::memory_order_acquire);
+        return side_passing::inherit(side, victim == owner ? nobody : victim, who);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The words of a queue. Each group is on a line of its own, which only one side writes; a side
+/// looks at a word of the other side only when it has used up what it knows.
+template <class T, class Allocator>
+class queue_words {
+  protected:
+    using block = queue_block<T>;
+    using block_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<block>;
+    using block_pointer = typename std::allocator_traits<block_allocator>::pointer;
+    using layout = queue_layout<T>;
+
+    [[gnu::cold]] queue_words(first_turn first, std::uint64_t capacity, const Allocator& allocator)
+        : allocator_(allocator),
+          capacity_(checked_capacity(capacity, sizeof(T) < 16 ? 16 : sizeof(T))),
+          end_(layout::end_for(capacity_)), in_line_(layout::has_tail ? 0 : layout::count) {
+        check_layout();
+        block_allocator blocks(allocator_);
+        blocks_ = std::allocator_traits<block_allocator>::allocate(blocks, block_count());
+        const queue_position begin = position_at(static_cast<std::uint32_t>(first), 0);
+        layout::begin(ring(), capacity_, turn_of(begin));
+        for (std::atomic<std::uint64_t>* word :
+             {&claimed_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+            word->store(begin, std::memory_order_relaxed);
+        }
+        limit_.store(layout::later(begin, capacity_, end_), std::memory_order_relaxed);
+    }
+
+    queue_words(const queue_words&) = delete;
+    queue_words& operator=(const queue_words&) = delete;
+
+    ~queue_words() = default;
+
+    static constexpr std::size_t words_before_waits = 24;
+
+    // Calls save(address, bytes) for what free_ring() changes.
+    template <class Save>
+    void each_word(const Save& save) const {
+        save(std::addressof(blocks_), words_before_waits);
+        for (const std::atomic<std::uint64_t>* word :
+             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+            save(word, sizeof *word);
+        }
+    }
+
+    // A process that finds the queue after a kill sees it closed, drained and full: the only line
+    // of its ring is one of its own words.
+    [[gnu::cold]] void free_ring() noexcept {
+        block_allocator blocks(allocator_);
+        const std::size_t count = block_count();
+        capacity_ = 0;
+        std::allocator_traits<block_allocator>::deallocate(blocks, blocks_, count);
+        closed_.store(drained, std::memory_order_relaxed);
+        for (std::atomic<std::uint64_t>* word :
+             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+            word->store(0, std::memory_order_relaxed);
+        }
+        // No reference: blocks can be more aligned than the word.
+        blocks_ = block_pointer(reinterpret_cast<block*>(std::addressof(taken_)));
+    }
+
+    [[nodiscard]] std::size_t block_count() const noexcept {
+        return static_cast<std::size_t>((layout::bytes_for(capacity_) + block::size - 1) /
+                                        block::size);
+    }
+
+    // Not null: the offset pointer need not check.
+    [[nodiscard, gnu::always_inline]] std::byte* ring() const noexcept {
+        if constexpr (requires { blocks_.unchecked(); }) {
+            return reinterpret_cast<std::byte*>(blocks_.unchecked());
+        } else {
+            return reinterpret_cast<std::byte*>(blocks_);
+        }
+    }
+
+    // The same on every platform, and documented in docs/layout.md.
+    static constexpr void check_layout() noexcept {
+        if constexpr (sizeof(block_pointer) == 8 && sizeof(Allocator) == 8) {
+            static_assert(offsetof(queue_words, blocks_) == 0);
+            static_assert(offsetof(queue_words, allocator_) == 8);
+            static_assert(offsetof(queue_words, capacity_) == 16);
+            static_assert(offsetof(queue_words, closed_) == 20);
+            static_assert(offsetof(queue_words, items_) == words_before_waits);
+            static_assert(offsetof(queue_words, spaces_) == 28);
+            static_assert(offsetof(queue_words, end_) == 32);
+            static_assert(offsetof(queue_words, in_line_) == 36);
+            static_assert(offsetof(queue_words, producer_) == 40);
+            static_assert(offsetof(queue_words, consumer_) == 48);
+            static_assert(offsetof(queue_words, claimed_) == 64);
+            static_assert(offsetof(queue_words, limit_) == 72);
+            static_assert(offsetof(queue_words, seen_head_) == 80);
+            static_assert(offsetof(queue_words, producers_) == 88);
+            static_assert(offsetof(queue_words, tail_) == 128);
+            static_assert(offsetof(queue_words, lost_) == 136);
+            static_assert(offsetof(queue_words, head_) == 192);
+            static_assert(offsetof(queue_words, taken_) == 256);
+            static_assert(offsetof(queue_words, seen_tail_) == 264);
+            static_assert(offsetof(queue_words, consumers_) == 280);
+            static_assert(sizeof(queue_words) == 320);
+        }
+    }
+
+    // Values of `closed_`: 0, 1 after close(), or drained once it is known that no more elements
+    // will come.
+    static constexpr std::uint32_t drained = 2;
+
+    // Rarely written, always read. The wait words are written only around a sleep.
+    alignas(64) block_pointer blocks_{};
+    alignas(8) [[no_unique_address]] Allocator allocator_;
+    alignas(8) std::uint32_t capacity_;
+    std::atomic<std::uint32_t> closed_{0};
+    wait_word items_;              // consumers sleep here
+    wait_word spaces_;             // producers sleep here
+    alignas(8) std::uint32_t end_; // the index at which a turn ends
+    std::uint32_t in_line_;        // for readers of other kinds: elements in a line; 0: dense
+    alignas(8) std::atomic<owner_word> producer_{nobody}; // the last single one
+    alignas(8) std::atomic<owner_word> consumer_{nobody};
+    // The producers'. Where the next element goes; and, as far as they know, where there is no more
+    // room: as many elements behind the head that they have seen as there is capacity.
+    alignas(64) std::atomic<std::uint64_t> claimed_{0};
+    alignas(8) std::atomic<std::uint64_t> limit_{0};
+    alignas(8) std::atomic<std::uint64_t> seen_head_{0};
+    side_words producers_;
+    // Up to where elements are published, if the lines do not say it.
+    alignas(64) std::atomic<std::uint64_t> tail_{0};
+    // How many elements the producers have overwritten.
+    alignas(8) std::atomic<std::uint64_t> lost_{0};
+    // Up to where elements are taken: written by consumers, read by producers.
+    alignas(64) std::atomic<std::uint64_t> head_{0};
+    // The consumers': copies of the head and, as far as they know, of the tail.
+    alignas(64) std::atomic<std::uint64_t> taken_{0};
+    alignas(8) std::atomic<std::uint64_t> seen_tail_{0};
+    alignas(8) std::uint64_t unused_ = 0;
+    side_words consumers_;
+};
+
+/// *Push*: `claimed` moves behind the elements; the queue is not closed; the elements are written;
+/// then one store publishes them, to the word of their line or to the tail. *Pop*: the elements are
+/// copied or moved out; then one store to the head removes them; `taken` follows.
+///
+/// If a process is killed: what it had not published never existed, and what it had not removed is
+/// still there, in its place. Its successor on that side moves `claimed` back to what is published,
+/// or `taken` to the head. A thread that is only stopped holds up its own side until it continues.
+///
+/// In a section that may be undone, elements that own memory are copied into the queue and out of
+/// it. The queue's side of a move would be permanent at once, the other side only at the end of the
+/// section: undoing it would return the memory to the object that was moved from, or free what was
+/// allocated in the section, while the queue still has it.
+///
+/// Closing: a consumer that finds the queue empty after close() must know that no producer that
+/// looked before close() is still at work. With many producers, it enters their side. A single
+/// producer moves `claimed` first, and only then looks whether the queue is closed; the consumer
+/// executes the heavy barrier, and then looks whether `claimed` is at the head.
+///
+/// A queue that overwrites: a producer that finds no room removes the oldest elements itself. So
+/// the head belongs to both sides, and changes by compare-and-swap: before elements are
+/// overwritten, and after they have been copied out. A consumer that fails has copied what was
+/// being overwritten, and begins again.
+template <class T, bool ManyProducers, bool ManyConsumers, class Allocator, bool Overwrites = false>
+class queue_core : queue_words<T, Allocator> {
+    using words = queue_words<T, Allocator>;
+    using worker = queue_worker<Allocator>;
+    using typename words::layout;
+    using words::allocator_;
+    using words::capacity_;
+    using words::claimed_;
+    using words::closed_;
+    using words::drained;
+    using words::end_;
+    using words::head_;
+    using words::items_;
+    using words::limit_;
+    using words::lost_;
+    using words::ring;
+    using words::seen_head_;
+    using words::seen_tail_;
+    using words::spaces_;
+    using words::tail_;
+    using words::taken_;
+
+    // Neither constructing nor moving an element needs to be undone.
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
+    static constexpr bool in_lines = !layout::has_tail;
+    static_assert(is_plain || !Overwrites,
+                  "cohold: only trivially copyable elements of a shm_queue can be overwritten");
+
+    template <bool Many>
+    using side_of = std::conditional_t<Many, shared_side<Allocator>, single_side<Allocator>>;
+
+    // What a side is entered for. In a closed queue, nothing is pushed any more; elements are
+    // popped until it is known to be drained.
+    struct push {
+        [[nodiscard]] static bool is_over(std::uint32_t closed) noexcept { return closed != 0; }
+    };
+
+    struct pop {
+        [[nodiscard]] static bool is_over(std::uint32_t closed) noexcept {
+            return closed == words::drained;
+        }
+    };
+
+  public:
+    queue_core(first_turn first, std::uint64_t elements, const Allocator& allocator)
+        : words(first, elements, allocator) {}
+
+    queue_core(const queue_core&) = delete;
+    queue_core& operator=(const queue_core&) = delete;
+
+    [[gnu::cold]] ~queue_core() {
+        worker::recover_dead(allocator_);
+        end();
+    }
+
+    [[nodiscard]] const Allocator& allocator() const noexcept { return allocator_; }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    /// Exact when no other thread is at work.
+    [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
+        const queue_position head = head_.load(std::memory_order_acquire);
+        const std::int64_t count = capacity_ == 0 ? 0 : layout::distance(head, published(), end_);
+        return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
+    }
+
+    [[nodiscard]] std::uint64_t lost() const noexcept {
+        return lost_.load(std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] bool is_closed() const noexcept {
+        return closed_.load(std::memory_order_acquire) != 0;
+    }
+
+    [[gnu::cold]] void close() noexcept {
+        std::uint32_t open = 0;
+        closed_.compare_exchange_strong(open, 1, std::memory_order_seq_cst);
+        items_.wake_all();
+        spaces_.wake_all();
+    }
+
+    [[nodiscard]] wait_word& items() noexcept { return items_; }
+
+    [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
+
+    void notify_items(std::uint32_t count) noexcept {
+        if (items_.awaited()) {
+            items_.wake(ManyConsumers ? count : 1);
+        }
+    }
+
+    void notify_spaces(std::uint32_t count) noexcept {
+        if (spaces_.awaited()) {
+            spaces_.wake(ManyProducers ? count : 1);
+        }
+    }
+
+    /// Called before try_emplace with these arguments: reports what it would throw, except what T's
+    /// constructor throws.
+    template <class... Args>
+    void prepare_to_emplace(std::error_code& ec) noexcept {
+        prepare(this->producers_, ManyProducers, is_constructible_from_copies<Args...>,
+                "constructed without taking from its arguments", ec);
+    }
+
+    /// The same before try_take.
+    void prepare_to_take(std::error_code& ec) noexcept {
+        prepare(this->consumers_, ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
+    }
+
+    /// Besides what T's constructor throws, this function and try_take may fail with
+    /// errc::out_of_space, too_many_participants and locks_unsupported, before anything has
+    /// changed.
+    template <class... Args>
+    [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
+        if constexpr (is_plain && is_one_element<Args...>) {
+            return put_copy(args...);
+        } else if constexpr (Overwrites) {
+            element_bytes<T> made; // so that nothing is overwritten if this throws
+            auto* const element = reinterpret_cast<T*>(made.bytes);
+            construct_at(element, std::forward<Args>(args)...);
+            return put_copy(*element);
+        } else {
+            return construct(std::forward<Args>(args)...);
+        }
+    }
+
+    /// Passes the next element to take(T&&) and removes it. If take throws, the element stays.
+    template <class Take>
+    [[nodiscard, gnu::always_inline]] outcome try_take(Take&& take) {
+        if constexpr (is_plain) {
+            return take_plain([&take](T* from) __attribute__((always_inline)) {
+                take(std::move(*__builtin_launder(from)));
+            });
+        } else {
+            return take_element(take);
+        }
+    }
+
+    /// The same for an element that is copied byte by byte. The address of `into` does not leave
+    /// this function, so that it can be a register.
+    [[nodiscard, gnu::always_inline]] outcome try_take(element_bytes<T>& into)
+        requires(is_plain)
+    {
+        return take_plain([&into](const T* from) __attribute__((always_inline)) {
+            std::memcpy(into.bytes, from, sizeof(T));
+        });
+    }
+
+    // Several plain elements take one look at each side's words, and in lines one store each.
+    static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
+                                          std::is_trivially_move_assignable_v<T>;
+
+    /// Appends as many of these elements, from the first, as there is room for, and returns how
+    /// many; `why` says what stopped it before the last one.
+    [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count, outcome& why)
+        requires(takes_batches)
+    {
+        if (count == 0) {
+            return 0;
+        }
+        producers_side producers = producing();
+        if (why = enter<false>(producers, push()); why != outcome::done) [[unlikely]] {
+            return 0;
+        }
+        queue_position at = claimed_.load(std::memory_order_relaxed);
+        std::int64_t room = room_behind(at);
+        if (room < count) {
+            static_cast<void>(find_room(at));
+            room = room_behind(at);
+        }
+        if constexpr (Overwrites) {
+            room = capacity_;
+        }
+        const std::uint32_t pushed = room < count ? static_cast<std::uint32_t>(room) : count;
+        if (pushed < count) {
+            why = outcome::blocked;
+        }
+        const queue_position after = layout::later(at, pushed, end_);
+        claimed_.store(after, std::memory_order_relaxed);
+        light_barrier();
+        if (closed_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+            claimed_.store(at, std::memory_order_release);
+            producers.template leave<false>();
+            why = outcome::closed;
+            return 0;
+        }
+        make_room(at, pushed);
+        if constexpr (in_lines) {
+            for (std::uint32_t left = pushed; left != 0;) {
+                const auto room_in_line =
+                    layout::count - static_cast<std::uint32_t>(at & layout::mask);
+                const std::uint32_t now = room_in_line < left ? room_in_line : left;
+                T* const into = layout::item(ring(), at);
+                prefetch_to_write(reinterpret_cast<const std::byte*>(into) +
+                                  layout::ahead_in_batches * queue_line);
+                copy_in_line(into, values, now);
+                layout::published(ring(), at).store(at + now, std::memory_order_release);
+                values += now;
+                left -= now;
+                at = layout::normal(at + now, end_);
+            }
+        } else {
+            const std::uint32_t to_end = end_ - index_of(at);
+            const std::uint32_t first = pushed < to_end ? pushed : to_end;
+            write_all(layout::item(ring(), at), values, first);
+            write_all(layout::item(ring(), 0), values + first, pushed - first);
+            tail_.store(after, std::memory_order_release);
+        }
+        producers.template leave<false>();
+        return pushed;
+    }
+
+    /// Copies as many of the first elements as there are, at most `count`, to `values`, and returns
+    /// how many; `why` says what stopped it before the last one.
+    [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count, outcome& why)
+        requires(takes_batches)
+    {
+        while (count != 0) {
+            consumers_side consumers = consuming();
+            if (why = enter<false>(consumers, pop()); why != outcome::done) [[unlikely]] {
+                return 0;
+            }
+            const queue_position first = oldest();
+            queue_position at = first;
+            const std::uint32_t popped = copy_out(values, count, at);
+            if (popped != 0) {
+                if (!remove(first, at)) {
+                    consumers.template leave<false>();
+                    continue;
+                }
+                why = popped < count ? outcome::blocked : outcome::done;
+            } else {
+                why = nothing_at(at);
+            }
+            consumers.template leave<false>();
+            if (popped != 0 || why != outcome::done) {
+                return popped;
+            }
+        }
+        return 0;
+    }
+
+    // ---- in place, for elements that are plain bytes
+
+    /// For callers that pass an error_code, before try_claim or try_front: reports what that would
+    /// throw.
+    void prepare_to_stay(bool producing, std::error_code& ec) noexcept {
+        prepare(producing ? this->producers_ : this->consumers_, true, true, "", ec);
+    }
+
+    /// Claims the next place and stays in the producers' side, until commit() or abandon() with the
+    /// same `at`.
+    [[nodiscard, gnu::noinline]] outcome try_claim(queue_position& at)
+        requires(is_plain && !Overwrites)
+    {
+        producers_side producers = producing();
+        if (const outcome entered = enter<true>(producers, push()); entered != outcome::done) {
+            return entered;
+        }
+        at = claimed_.load(std::memory_order_relaxed);
+        if (const outcome claimed = claim(at, layout::next(at, end_)); claimed != outcome::done) {
+            producers.template leave<true>();
+            return claimed;
+        }
+        this->producers_.keep_in_hand();
+        return outcome::done;
+    }
+
+    /// The element's place; of a claim, with what was there before.
+    [[nodiscard]] T* place(queue_position at) const noexcept {
+        return __builtin_launder(layout::item(ring(), at));
+    }
+
+    void commit(queue_position at) noexcept {
+        publish(at, layout::next(at, end_));
+        this->producers_.let_go();
+        notify_items(1);
+        notify_held(ManyProducers, spaces_);
+    }
+
+    void abandon(queue_position at) noexcept {
+        claimed_.store(at, std::memory_order_release);
+        this->producers_.let_go();
+        notify_held(ManyProducers, spaces_);
+    }
+
+    /// Finds the next element and stays in the consumers' side, until release() or keep().
+    [[nodiscard, gnu::noinline]] outcome try_front(queue_position& at)
+        requires(is_plain && !Overwrites)
+    {
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<true>(consumers, pop()); entered != outcome::done) {
+                return entered;
+            }
+            at = taken_.load(std::memory_order_relaxed);
+            if (ahead_by(published_from(at), at) > 0) {
+                this->consumers_.keep_in_hand();
+                return outcome::done;
+            }
+            const outcome found = nothing_at(at);
+            consumers.template leave<true>();
+            if (found != outcome::done) {
+                return found;
+            }
+        }
+    }
+
+    void release(queue_position at) noexcept {
+        static_cast<void>(remove(at, layout::next(at, end_)));
+        this->consumers_.let_go();
+        notify_spaces(1);
+        notify_held(ManyConsumers, items_);
+    }
+
+    void keep() noexcept {
+        this->consumers_.let_go();
+        notify_held(ManyConsumers, items_);
+    }
+
+    /// Of the calling process: who it is as long as it has not been forked.
+    [[nodiscard]] std::uint64_t epoch() const noexcept { return worker::epoch(allocator_); }
+
+  private:
+    using producers_side = side_of<ManyProducers>;
+    using consumers_side = side_of<ManyConsumers>;
+
+    [[nodiscard, gnu::always_inline]] producers_side producing() noexcept {
+        return {this->producers_, this->producer_};
+    }
+
+    [[nodiscard, gnu::always_inline]] consumers_side consuming() noexcept {
+        return {this->consumers_, this->consumer_};
+    }
+
+    // ---- entering a side
+
+    // done, or why not.
+    template <bool RunsCode>
+    [[nodiscard, gnu::always_inline]] outcome enter(producers_side& producers, push /*to*/) {
+        const entry entered = producers.template enter<RunsCode>(
+            allocator_, claimed_, [this]() __attribute__((always_inline)) { return has_room(); });
+        return entered == entry::done ? outcome::done
+                                      : settle<RunsCode>(producers, entered, push());
+    }
+
+    // After a long stay in a side: others may have begun to sleep meanwhile.
+    static void notify_held(bool many, wait_word& sleepers) noexcept {
+        if (many && sleepers.awaited()) {
+            sleepers.wake(1);
+        }
+    }
+
+    template <bool RunsCode>
+    [[nodiscard, gnu::always_inline]] outcome enter(consumers_side& consumers, pop /*to*/) {
+        const entry entered = consumers.template enter<RunsCode>(
+            allocator_, taken_, [this]() __attribute__((always_inline)) {
+                return has_items() || closed_.load(std::memory_order_acquire) == 1;
+            });
+        if (entered == entry::done) [[likely]] {
+            return outcome::done;
+        }
+        return settle<RunsCode>(consumers, entered, pop());
+    }
+
+    template <bool RunsCode, class Side, class Purpose>
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome settle(Side side, entry entered,
+                                                           Purpose purpose) {
+        switch (entered) {
+        case entry::inherited:
+            repair(purpose);
+            side.repaired(allocator_);
+            [[fallthrough]];
+        case entry::done:
+            return outcome::done;
+        case entry::vain:
+            return purpose.is_over(closed_.load(std::memory_order_acquire)) ? outcome::closed
+                                                                            : outcome::blocked;
+        case entry::nested:
+            if (RunsCode || words_of(purpose).has_in_hand()) {
+                raise_nested_use();
+            }
+            break;
+        case entry::held:
+            break;
+        }
+        return outcome::held;
+    }
+
+    [[nodiscard]] const side_words& words_of(push /*side*/) const noexcept {
+        return this->producers_;
+    }
+
+    [[nodiscard]] const side_words& words_of(pop /*side*/) const noexcept {
+        return this->consumers_;
+    }
+
+    void repair(push /*side*/) noexcept {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        claimed_.store(published(), std::memory_order_relaxed);
+    }
+
+    void repair(pop /*side*/) noexcept {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);
+    }
+
+    // Where the published elements end: in lines, in the last line up to where the producers have
+    // claimed that has any.
+    [[nodiscard, gnu::cold]] queue_position published() const noexcept {
+        if constexpr (!in_lines) {
+            return tail_.load(std::memory_order_acquire);
+        } else {
+            const queue_position head = head_.load(std::memory_order_acquire);
+            queue_position at = claimed_.load(std::memory_order_acquire);
+            for (std::uint32_t lines = layout::lines_for(capacity_) + 1; lines != 0; --lines) {
+                const queue_position line = layout::line_of_last(at, end_);
+                const queue_position end =
+                    layout::published(ring(), line).load(std::memory_order_acquire);
+                if (ahead_by(end, line) > 0) {
+                    return layout::normal(end, end_);
+                }
+                if (layout::distance(head, line, end_) <= 0) {
+                    break;
+                }
+                at = line;
+            }
+            return head;
+        }
+    }
+
+    // From outside of the side: is it worthwhile to enter? Also if a producer has claimed the last
+    // place and published nothing there: it may be dead.
+    [[nodiscard, gnu::always_inline]] bool has_room() const noexcept {
+        const queue_position at = claimed_.load(std::memory_order_relaxed);
+        return Overwrites || at != limit_.load(std::memory_order_relaxed) ||
+               head_.load(std::memory_order_relaxed) !=
+                   seen_head_.load(std::memory_order_relaxed) ||
+               (!is_closed() && !is_published_up_to(at));
+    }
+
+    [[nodiscard]] bool is_published_up_to(queue_position at) const noexcept {
+        if constexpr (in_lines) {
+            const queue_position line = layout::line_of_last(at, end_);
+            return layout::normal(layout::published(ring(), line).load(std::memory_order_relaxed),
+                                  end_) == at;
+        } else {
+            return tail_.load(std::memory_order_relaxed) == at;
+        }
+    }
+
+    [[nodiscard, gnu::always_inline]] bool has_items() const noexcept {
+        const queue_position at = oldest();
+        if constexpr (in_lines) {
+            const queue_position end =
+                layout::published(ring(), at).load(std::memory_order_relaxed);
+            return ahead_by(end, at) > 0;
+        } else {
+            return seen_tail_.load(std::memory_order_relaxed) != at ||
+                   tail_.load(std::memory_order_relaxed) != at;
+        }
+    }
+
+    // ---- pushing
+
+    template <class... Args>
+    static constexpr bool is_one_element =
+        sizeof...(Args) == 1 && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
+
+    template <class... Args>
+    static constexpr bool is_constructible_from_copies =
+        constructible_from<T, const std::remove_reference_t<Args>&...>;
+
+    [[nodiscard]] std::int64_t room_behind(queue_position at) const noexcept {
+        return layout::distance(at, limit_.load(std::memory_order_relaxed), end_);
+    }
+
+    // Looks at the head. The limit is stored first: if the process is killed before the second
+    // store, its successor looks again.
+    [[nodiscard, gnu::noinline]] bool find_room(queue_position at) noexcept {
+        const queue_position head = head_.load(std::memory_order_acquire);
+        if (head == seen_head_.load(std::memory_order_relaxed)) {
+            return false;
+        }
+        const queue_position limit = layout::later(head, capacity_, end_);
+        store_in_order(limit_, limit);
+        seen_head_.store(head, std::memory_order_relaxed);
+        return limit != at;
+    }
+
+    // Claims the next place: done, or why not. From here on the producer is at work, and knows
+    // whether it is too late for that.
+    [[nodiscard, gnu::always_inline]] outcome claim(queue_position at, queue_position after) {
+        if (at == limit_.load(std::memory_order_relaxed)) [[unlikely]] {
+            if (!find_room(at) && !Overwrites) {
+                return is_closed() ? outcome::closed : outcome::blocked;
+            }
+        }
+        claimed_.store(after, std::memory_order_relaxed);
+        light_barrier();
+        if (closed_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+            claimed_.store(at, std::memory_order_release);
+            return outcome::closed;
+        }
+        make_room(at, 1);
+        return outcome::done;
+    }
+
+    // In a queue that overwrites: removes the oldest elements, until there is room for these.
+    [[gnu::always_inline]] void make_room(queue_position at, std::uint32_t elements) noexcept {
+        if constexpr (Overwrites) {
+            if (room_behind(at) < elements) [[unlikely]] {
+                overwrite(at, elements);
+            }
+        }
+    }
+
+    [[gnu::noinline]] void overwrite(queue_position at, std::uint32_t elements) noexcept {
+        queue_position head = head_.load(std::memory_order_acquire);
+        for (;;) {
+            const std::int64_t missing =
+                elements - layout::distance(at, layout::later(head, capacity_, end_), end_);
+            if (missing <= 0) {
+                break;
+            }
+            const auto count = static_cast<std::uint32_t>(missing);
+            const queue_position after = layout::later(head, count, end_);
+            if (head_.compare_exchange_strong(head, after, std::memory_order_acq_rel,
+                                              std::memory_order_acquire)) {
+                lost_.store(lost() + count, std::memory_order_relaxed);
+                head = after;
+            }
+        }
+        store_in_order(limit_, layout::later(head, capacity_, end_));
+        seen_head_.store(head, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_release); // before what is written there
+    }
+
+    [[gnu::always_inline]] static void write_element(T* into, const T* from) noexcept {
+        if constexpr (Overwrites) {
+            copy_racing<T>(into, from);
+        } else {
+            copy_element(into, from);
+        }
+    }
+
+    [[gnu::always_inline]] static void read_element(void* into, const T* from) noexcept {
+        if constexpr (Overwrites) {
+            copy_racing<T>(into, from);
+        } else {
+            std::memcpy(into, from, sizeof(T));
+        }
+    }
+
+    [[gnu::always_inline]] void publish(queue_position at, queue_position after) noexcept {
+        if constexpr (in_lines) {
+            layout::published(ring(), at).store(at + 1, std::memory_order_release);
+        } else {
+            tail_.store(after, std::memory_order_release);
+        }
+    }
+
+    // The most frequent case, in line and with nothing beside it.
+    [[nodiscard, gnu::always_inline]] outcome put_copy(const T& value) {
+        producers_side producers = producing();
+        if (const outcome entered = enter<false>(producers, push()); entered != outcome::done)
+            [[unlikely]] {
+            return entered;
+        }
+        const queue_position at = claimed_.load(std::memory_order_relaxed);
+        const queue_position after = layout::next(at, end_);
+        if (const outcome claimed = claim(at, after); claimed != outcome::done) [[unlikely]] {
+            producers.template leave<false>();
+            return claimed;
+        }
+        T* const into = layout::item(ring(), at);
+        request_to_write(into, at);
+        write_element(into, std::addressof(value));
+        publish(at, after);
+        producers.template leave<false>();
+        return outcome::done;
+    }
+
+    // Requests lines ahead, but only those that are known to be free: the others are the
+    // consumers'.
+    [[gnu::always_inline]] void request_to_write(const T* into, queue_position at) const noexcept {
+        if constexpr (in_lines) {
+            if ((at & layout::mask) == 0 && limit_.load(std::memory_order_relaxed) - at >=
+                                                std::uint64_t{layout::ahead + 1} << layout::bits) {
+                prefetch_to_write(reinterpret_cast<const std::byte*>(into) +
+                                  layout::ahead * queue_line);
+            }
+        } else if (layout::begins_line(into) &&
+                   limit_.load(std::memory_order_relaxed) - at > layout::ahead) {
+            layout::request_to_write(into);
+        }
+    }
+
+    // Puts the place back, unless the element is pushed, and leaves the side.
+    struct push_guard {
+        queue_core& queue;
+        producers_side& producers;
+        queue_position at;
+        bool pushed = false;
+
+        ~push_guard() {
+            if (!pushed) {
+                queue.claimed_.store(at, std::memory_order_release);
+            }
+            producers.template leave<true>();
+        }
+    };
+
+    template <class... Args>
+    [[nodiscard, gnu::noinline]] outcome construct(Args&&... args) {
+        if constexpr (!is_plain && !is_constructible_from_copies<Args...>) {
+            refuse_in_section("constructed without taking from its arguments");
+        }
+        producers_side producers = producing();
+        if (const outcome entered = enter<true>(producers, push()); entered != outcome::done) {
+            return entered;
+        }
+        const queue_position at = claimed_.load(std::memory_order_relaxed);
+        const queue_position after = layout::next(at, end_);
+        push_guard guard{*this, producers, at};
+        if (const outcome claimed = claim(at, after); claimed != outcome::done) {
+            return claimed;
+        }
+        T* const into = layout::item(ring(), at);
+        if constexpr (is_plain) {
+            construct_at(into, std::forward<Args>(args)...);
+            publish(at, after);
+        } else {
+            const bool within = worker::in_section(allocator_);
+            typename worker::section undone_by_death(allocator_);
+            if constexpr (is_constructible_from_copies<Args...>) {
+                if (within) [[unlikely]] {
+                    construct_at(into, static_cast<const std::remove_reference_t<Args>&>(args)...);
+                } else {
+                    construct_at(into, std::forward<Args>(args)...);
+                }
+            } else {
+                construct_at(into, std::forward<Args>(args)...);
+            }
+            undone_by_death.commit_by(tail_, after);
+        }
+        guard.pushed = true;
+        return outcome::done;
+    }
+
+    template <class... Args>
+    void construct_at(T* into, Args&&... args) {
+        std::allocator_traits<Allocator>::construct(allocator_, into, std::forward<Args>(args)...);
+    }
+
+    static void copy_in_line(T* to, const T* from, std::uint32_t count) noexcept {
+        if (count == layout::count && !Overwrites) {
+            std::memcpy(to, from, sizeof(T) * layout::count);
+            return;
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            read_element(to + i, from + i);
+        }
+    }
+
+    static void write_all(T* to, const T* from, std::uint32_t count) noexcept {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (layout::begins_line(to + i)) {
+                layout::request_to_write(to + i);
+            }
+            write_element(to + i, from + i);
+        }
+    }
+
+    static void read_all(T* to, const T* from, std::uint32_t count) noexcept {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (layout::begins_line(from + i)) {
+                layout::request_to_read(from + i);
+            }
+            read_element(to + i, from + i);
+        }
+    }
+
+    // ---- popping
+
+    // Inside: where the oldest element is, if there is one.
+    [[nodiscard, gnu::always_inline]] queue_position oldest() const noexcept {
+        return Overwrites ? head_.load(std::memory_order_acquire)
+                          : taken_.load(std::memory_order_relaxed);
+    }
+
+    // Inside: how far elements are known to be published; `at` itself, or less, if none is.
+    [[nodiscard, gnu::always_inline]] queue_position published_from(queue_position at) noexcept {
+        if constexpr (in_lines) {
+            return layout::published(ring(), at).load(std::memory_order_acquire);
+        } else {
+            queue_position tail = seen_tail_.load(std::memory_order_relaxed);
+            if (Overwrites ? ahead_by(tail, at) <= 0 : tail == at) [[unlikely]] {
+                tail = tail_.load(std::memory_order_acquire);
+                seen_tail_.store(tail, std::memory_order_relaxed);
+            }
+            return tail;
+        }
+    }
+
+    // Removes the elements that have been copied out, if they were still there.
+    [[nodiscard, gnu::always_inline]] bool remove(queue_position from,
+                                                  queue_position after) noexcept {
+        if constexpr (Overwrites) {
+            std::atomic_thread_fence(std::memory_order_acquire); // after what has been copied
+            if (!head_.compare_exchange_strong(from, after, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed)) {
+                return false;
+            }
+        } else {
+            head_.store(after, std::memory_order_release);
+        }
+        light_barrier();
+        taken_.store(after, std::memory_order_relaxed);
+        return true;
+    }
+
+    // Calls receive(T*) with the next element, which is copied byte by byte.
+    template <class Receive>
+    [[nodiscard, gnu::always_inline]] outcome take_plain(const Receive& receive) {
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<false>(consumers, pop()); entered != outcome::done)
+                [[unlikely]] {
+                return entered;
+            }
+            const queue_position at = oldest();
+            const queue_position known = published_from(at);
+            if (ahead_by(known, at) <= 0) [[unlikely]] {
+                const outcome found = nothing_at(at);
+                consumers.template leave<false>();
+                if (found != outcome::done) {
+                    return found;
+                }
+                continue;
+            }
+            T* const from = layout::item(ring(), at);
+            request_to_read(from, at, known);
+            if constexpr (Overwrites) {
+                element_bytes<T> copy;
+                copy_racing<T>(copy.bytes, from);
+                const bool removed = remove(at, layout::next(at, end_));
+                consumers.template leave<false>();
+                if (!removed) {
+                    continue;
+                }
+                receive(reinterpret_cast<T*>(copy.bytes));
+            } else {
+                receive(from);
+                static_cast<void>(remove(at, layout::next(at, end_)));
+                consumers.template leave<false>();
+            }
+            return outcome::done;
+        }
+    }
+
+    [[gnu::always_inline]] static void request_to_read(const T* from, queue_position at,
+                                                       queue_position known) noexcept {
+        if constexpr (in_lines) {
+            if ((at & layout::mask) == 0 && known - at >= layout::count) {
+                __builtin_prefetch(reinterpret_cast<const std::byte*>(from) +
+                                   layout::ahead * queue_line);
+            }
+        } else if (layout::begins_line(from) && known - at > layout::ahead) {
+            layout::request_to_read(from);
+        }
+    }
+
+    struct pop_guard {
+        consumers_side& consumers;
+
+        ~pop_guard() { consumers.template leave<true>(); }
+    };
+
+    template <class Take>
+    [[nodiscard, gnu::noinline]] outcome take_element(Take& take) {
+        if constexpr (!std::is_copy_constructible_v<T>) {
+            refuse_in_section("copied");
+        }
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<true>(consumers, pop()); entered != outcome::done) {
+                return entered;
+            }
+            const pop_guard guard{consumers};
+            const queue_position at = taken_.load(std::memory_order_relaxed);
+            if (ahead_by(published_from(at), at) > 0) {
+                hand_over(*__builtin_launder(layout::item(ring(), at)), layout::next(at, end_),
+                          take);
+                return outcome::done;
+            }
+            if (const outcome found = nothing_at(at); found != outcome::done) {
+                return found;
+            }
+        }
+    }
+
+    template <class Take>
+    void hand_over(T& element, queue_position after, Take& take) {
+        const bool within = worker::in_section(allocator_);
+        if (within) [[unlikely]] {
+            hand_over_copy(element, take);
+        }
+        typename worker::section undone_by_death(allocator_);
+        undone_by_death.save(std::addressof(element), sizeof(T));
+        if (!within) [[likely]] {
+            take(std::move(element));
+        }
+        destroy(element);
+        undone_by_death.commit_by(head_, after);
+        taken_.store(after, std::memory_order_relaxed);
+    }
+
+    // Passes a copy to take(), as a part of the section that is open; or lets take() make one.
+    template <class Take>
+    [[gnu::noinline]] void hand_over_copy(const T& element, Take& take) {
+        if constexpr (std::is_invocable_v<Take&, const T&>) {
+            take(element);
+        } else if constexpr (std::is_copy_constructible_v<T>) {
+            T copy(element);
+            take(std::move(copy));
+        }
+    }
+
+    // How much is copied at a time follows from the own position alone; that it is there is only
+    // compared: a branch on its amount would wait for the line.
+    [[nodiscard]] std::uint32_t copy_out(T* values, std::uint32_t most,
+                                         queue_position& at) noexcept {
+        if constexpr (in_lines) {
+            std::uint32_t count = 0;
+            while (count < most) {
+                const T* const from = layout::item(ring(), at);
+                const std::uint32_t in_line =
+                    layout::count - static_cast<std::uint32_t>(at & layout::mask);
+                const std::uint32_t now = in_line < most - count ? in_line : most - count;
+                const std::int64_t there = ahead_by(published_from(at), at);
+                if (there < now) [[unlikely]] {
+                    if (there > 0) {
+                        const auto rest = static_cast<std::uint32_t>(there);
+                        copy_in_line(values + count, from, rest);
+                        count += rest;
+                        at += rest;
+                    }
+                    break;
+                }
+                __builtin_prefetch(reinterpret_cast<const std::byte*>(from) +
+                                   layout::ahead_in_batches * queue_line);
+                copy_in_line(values + count, from, now);
+                count += now;
+                at = layout::normal(at + now, end_);
+            }
+            return count;
+        } else {
+            std::int64_t there =
+                layout::distance(at, seen_tail_.load(std::memory_order_relaxed), end_);
+            if (there < most) {
+                const queue_position tail = tail_.load(std::memory_order_acquire);
+                seen_tail_.store(tail, std::memory_order_relaxed);
+                there = layout::distance(at, tail, end_);
+            }
+            if constexpr (Overwrites) { // it may all have been overwritten by now
+                most = most < capacity_ ? most : capacity_;
+            }
+            const std::uint32_t count = there < most ? static_cast<std::uint32_t>(there) : most;
+            const std::uint32_t to_end = end_ - index_of(at);
+            const std::uint32_t first = count < to_end ? count : to_end;
+            read_all(values, layout::item(ring(), at), first);
+            read_all(values + first, layout::item(ring(), 0), count - first);
+            at = layout::later(at, count, end_);
+            return count;
+        }
+    }
+
+    // ---- the end of a closed queue
+
+    // Inside: there was no element at this position. done: look again.
+    [[nodiscard, gnu::always_inline]] outcome nothing_at(queue_position at) noexcept {
+        return closed_.load(std::memory_order_acquire) == 0 ? outcome::blocked : end_at(at);
+    }
+
+    // Closed, held (a producer may still be at work), or done.
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position at) noexcept {
+        if (closed_.load(std::memory_order_acquire) == drained) {
+            return outcome::closed;
+        }
+        if constexpr (ManyProducers) {
+            std::error_code ec;
+            worker::prepare(allocator_, true, ec);
+            producers_side producers = producing();
+            const entry entered =
+                ec ? entry::held
+                   : producers.template enter<true>(allocator_, claimed_, [] { return true; });
+            if (entered != entry::done && entered != entry::inherited) {
+                return outcome::held;
+            }
+            if (entered == entry::inherited) {
+                repair(push());
+            }
+            const outcome found = look_at_end(at);
+            producers.template leave<true>();
+            return found;
+        } else {
+            const bool reached = heavy_barrier();
+            if (!reached || (this->producer_.load(std::memory_order_acquire) & awaited) != 0) {
+                (void)wait_word().park({}, deadline::never(), wait_word::unsettled_interval);
+                // by then, stores of long ago are visible
+            }
+            const owner_word producer = this->producer_.load(std::memory_order_acquire);
+            const bool at_work = claimed_.load(std::memory_order_acquire) != at;
+            if (at_work && !worker::recover_if_dead(allocator_, producer & ~awaited)) {
+                return outcome::held;
+            }
+            return look_at_end(at);
+        }
+    }
+
+    // No producer is at work, or will be.
+    [[nodiscard]] outcome look_at_end(queue_position at) noexcept {
+        if (ahead_by(published_from(at), at) > 0) {
+            return outcome::done;
+        }
+        closed_.store(drained, std::memory_order_release);
+        items_.wake_all(); // the other waiters: no more elements will come
+        return outcome::closed;
+    }
+
+    // ---- errors
+
+    static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
+
+    // A move into the queue or out of it cannot be undone with the section that is open.
+    [[gnu::cold]] void refuse_in_section(const char* needed) const {
+        if (worker::in_section(allocator_)) {
+            raise(errc::section_open, refused_in_section, needed);
+        }
+    }
+
+    [[gnu::cold]] static void fail_nested_use(std::error_code& ec) noexcept {
+        fail_errno(ec, EDEADLK, "the thread already uses an element of the shm_queue on this side");
+    }
+
+    [[noreturn, gnu::cold]] static void raise_nested_use() {
+        std::error_code ec;
+        fail_nested_use(ec);
+        raise_if(ec);
+        __builtin_unreachable();
+    }
+
+    void prepare(const side_words& side, bool many, bool copies, const char* needed,
+                 std::error_code& ec) noexcept {
+        clear(ec);
+        worker::prepare(allocator_, many || !is_plain, ec);
+        if (ec) [[unlikely]] {
+            return;
+        }
+        if (side.has_in_hand() && worker::is(allocator_, side.owner.load())) [[unlikely]] {
+            fail_nested_use(ec);
+        } else if (!is_plain && !copies && worker::in_section(allocator_)) [[unlikely]] {
+            fail(ec, errc::section_open, refused_in_section, needed);
+        }
+    }
+
+    // ---- destroying
+
+    void destroy(T& element) noexcept {
+        std::allocator_traits<Allocator>::destroy(allocator_, std::addressof(element));
+    }
+
+    // Calls act(element, the position behind it) for each element.
+    template <class Act>
+    void for_each(const Act& act) noexcept {
+        const queue_position end = published();
+        for (queue_position at = head_.load(std::memory_order_acquire); at != end;) {
+            T& element = *layout::item(ring(), at);
+            at = layout::next(at, end_);
+            act(element, at);
+        }
+    }
+
+    // Where no section is open, as when a queue is destroyed by hand, this is one: a half-destroyed
+    // queue could neither be used nor be destroyed again. A queue that is destroyed is recognized
+    // by its capacity.
+    [[gnu::cold]] void end() noexcept {
+        const report_keeper keeper;
+        if (capacity_ != 0 && !end_at_once(is_alone_in_segment(allocator_, this))) {
+            if constexpr (!std::is_trivially_destructible_v<T>) {
+                for_each([this](T& element, queue_position after) noexcept { // as if it were popped
+                    undo_scope<Allocator> section(allocator_, without_journal::happens);
+                    section.words(this, std::addressof(head_), sizeof head_);
+                    section.elements(std::addressof(element), sizeof(T));
+                    head_.store(after, std::memory_order_release);
+                    destroy(element);
+                });
+            }
+            static_cast<void>(end_at_once(false));
+        }
+    }
+
+    // Returns false, without effect, if a full segment has no room to save the elements and a kill
+    // must not leave half of them.
+    [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
+        undo_scope<Allocator> section(allocator_, without_journal::happens);
+        this->each_word(
+            [&](const void* first, std::size_t bytes) { section.words(this, first, bytes); });
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            const auto bytes = static_cast<std::size_t>(layout::bytes_for(capacity_));
+            if (!all_or_nothing) {
+                section.elements(ring(), bytes);
+            } else if (!section.try_elements(ring(), bytes)) {
+                return false;
+            }
+            for_each([this](T& element, queue_position /*after*/) noexcept { destroy(element); });
+        }
+        this->free_ring();
+        keep_stores_of(this);
+        return true;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What holds a place of a queue: a slot, which the program fills in place, and a view of the
+// element that comes next.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_GUARDS_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_GUARDS_HPP
+
+#include <cstdint>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A side of a queue that this thread stays in.
+template <class Core>
+class queue_hold {
+  public:
+    queue_hold() noexcept = default;
+
+    queue_hold(Core& core, queue_position at) noexcept
+        : core_(&core), at_(at), epoch_(core.epoch()) {}
+
+    queue_hold(queue_hold&& other) noexcept
+        : core_(std::exchange(other.core_, nullptr)), at_(other.at_), epoch_(other.epoch_) {}
+
+    queue_hold& operator=(queue_hold&&) = delete;
+
+    [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
+
+    [[nodiscard]] auto* place() const noexcept { return core_->place(at_); }
+
+    // Calls end(core, position) and forgets them; returns whether it did. Not in a forked child,
+    // where they are its parent's.
+    template <class End>
+    bool end(const End& how) noexcept {
+        Core* const core = std::exchange(core_, nullptr);
+        const bool mine = core != nullptr && core->epoch() == epoch_;
+        if (mine) {
+            how(*core, at_);
+        }
+        return mine;
+    }
+
+  private:
+    Core* core_ = nullptr;
+    queue_position at_ = 0;
+    std::uint64_t epoch_ = 0;
+};
+
+/// A place at the end of a queue, for an element that is written there, without a copy. commit()
+/// appends it; a slot that is destroyed without that never was. Until then the other producers
+/// wait. Movable within its thread; the queue must outlive it. If the process is killed, the next
+/// producer takes the place.
+template <class T, class Core>
+class queue_slot {
+  public:
+    /// Empty.
+    queue_slot() noexcept = default;
+
+    queue_slot(Core& core, queue_position at) noexcept : hold_(core, at) {}
+
+    queue_slot(queue_slot&&) noexcept = default;
+
+    queue_slot& operator=(queue_slot&& other) noexcept {
+        if (this != &other) {
+            this->~queue_slot();
+            ::new (static_cast<void*>(this)) queue_slot(std::move(other));
+        }
+        return *this;
+    }
+
+    ~queue_slot() { abandon(); }
+
+    /// False if there is no place: the queue was full or closed; or after commit() or abandon().
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(hold_); }
+
+    /// The element. Until it is assigned to, it has the bytes of an earlier one.
+    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *hold_.place(); }
+
+    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return hold_.place(); }
+
+    /// Makes a new element there; without arguments, one whose members are 0. May be repeated.
+    /// Errors: what T's constructor throws.
+    template <class... Args>
+    T& emplace(Args&&... args) const COHOLD_LIFETIMEBOUND {
+        return *construct_from<T>(static_cast<void*>(hold_.place()), std::forward<Args>(args)...);
+    }
+
+    /// Appends the element, and leaves the slot empty. False if it was empty, or is a copy in a
+    /// forked child.
+    bool commit() noexcept {
+        return hold_.end([](Core& core, queue_position at) { core.commit(at); });
+    }
+
+    /// Gives the place back.
+    void abandon() noexcept {
+        hold_.end([](Core& core, queue_position at) { core.abandon(at); });
+    }
+
+  private:
+    queue_hold<Core> hold_;
+};
+
+/// The oldest element of a queue, in its place. Destroying the view removes the element; keep(), or
+/// an exception that destroys the view, leaves it there. Until then the other consumers wait.
+/// Movable within its thread; the queue must outlive it. If the process is killed, the element is
+/// still there, in its place.
+template <class T, class Core>
+class queue_view {
+  public:
+    /// Empty.
+    queue_view() noexcept = default;
+
+    queue_view(Core& core, queue_position at) noexcept
+        : hold_(core, at), exceptions_(*uncaught_counter()) {}
+
+    queue_view(queue_view&&) noexcept = default;
+
+    queue_view& operator=(queue_view&& other) noexcept {
+        if (this != &other) {
+            this->~queue_view();
+            ::new (static_cast<void*>(this)) queue_view(std::move(other));
+        }
+        return *this;
+    }
+
+    ~queue_view() {
+        if (*uncaught_counter() > exceptions_) {
+            keep();
+        } else {
+            release();
+        }
+    }
+
+    /// False if there is no element: the queue was empty; or after release() or keep().
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(hold_); }
+
+    [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND {
+        return *hold_.place();
+    }
+
+    [[nodiscard]] const T* operator->() const noexcept COHOLD_LIFETIMEBOUND {
+        return hold_.place();
+    }
+
+    /// Removes the element, and leaves the view empty. False if it was empty, or is a copy in a
+    /// forked child.
+    bool release() noexcept {
+        return hold_.end([](Core& core, queue_position at) { core.release(at); });
+    }
+
+    /// Leaves the element in the queue, as the oldest one.
+    void keep() noexcept {
+        hold_.end([](Core& core, queue_position /*at*/) { core.keep(); });
+    }
+
+  private:
+    queue_hold<Core> hold_;
+    unsigned exceptions_ = 0;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How many threads, counted over all processes, may push and pop at the same time: single or multi
+/// producer, single or multi consumer. A single side may pass from one thread or process to
+/// another, provided that the two never overlap.
+enum class concurrency { spsc, mpsc, spmc, mpmc };
+
+/// What a push does when the queue is full.
+namespace overflow {
+
+/// It waits. The default.
+struct block {
+    static constexpr bool waits = true;
+    static constexpr bool overwrites = false;
+};
+
+/// It fails at once, as try_push does.
+struct refuse {
+    static constexpr bool waits = false;
+    static constexpr bool overwrites = false;
+};
+
+/// It overwrites the oldest element, which is lost; lost() counts them. Only for trivially copyable
+/// elements. All programs have to agree on this one: it is a part of the queue's type.
+struct overwrite_oldest {
+    static constexpr bool waits = false;
+    static constexpr bool overwrites = true;
+};
+
+} // namespace overflow
+
+/// One of overflow::block, overflow::refuse, overflow::overwrite_oldest.
+template <class Policy>
+concept overflow_policy =
+    std::same_as<Policy, overflow::block> || std::same_as<Policy, overflow::refuse> ||
+    std::same_as<Policy, overflow::overwrite_oldest>;
+
+namespace detail {
+
+// All of shm_queue, over any allocator.
+template <class T, concurrency Concurrency, class Waiting, class Allocator,
+          class Overflow = overflow::block>
+class basic_queue {
+    static_assert(waiting_policy<Waiting>,
+                  "cohold: the third argument of shm_queue is a waiting policy: waiting::adaptive, "
+                  "waiting::spin, waiting::block, or a type with `spins` and `parks`");
+    static_assert(overflow_policy<Overflow>,
+                  "cohold: the fourth argument of shm_queue is overflow::block, overflow::refuse "
+                  "or overflow::overwrite_oldest");
+
+    static constexpr bool many_producers =
+        Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
+    static constexpr bool many_consumers =
+        Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
+
+    using core = queue_core<T, many_producers, many_consumers, Allocator, Overflow::overwrites>;
+
+  public:
+    using value_type = T;
+    using size_type = std::size_t;
+    using allocator_type = Allocator;
+
+    /// A claimed place, and the oldest element: see claim() and front().
+    using slot = queue_slot<T, core>;
+    using view = queue_view<T, core>;
+
+    /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
+    /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
+    template <std::integral Capacity>
+    explicit basic_queue(Capacity capacity, const Allocator& allocator = Allocator())
+        : basic_queue(first_turn{0}, capacity, allocator) {}
+
+    // Any integer, so that a literal passed through segment::construct causes no signedness
+    // warning; as 64 bits a negative one is beyond what fits.
+    template <std::integral Capacity>
+    basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
+        : core_(first, static_cast<std::uint64_t>(capacity), allocator) {
+        check_element();
+    }
+
+    basic_queue(const basic_queue&) = delete;
+    basic_queue& operator=(const basic_queue&) = delete;
+
+    /// Destroys the remaining elements and frees the memory. No thread may use the queue any more.
+    ~basic_queue() = default;
+
+    /// Appends an element; waits while the queue is full. Returns false, with the argument
+    /// unchanged, once the queue is closed. Errors: what T's constructor throws; then no element is
+    /// added and nobody waits for it. Complexity: constant; no system call unless this thread
+    /// sleeps or another sleeps for an element.
+    bool push(const T& value) { return put(for_ever, value); }
+
+    /// @copydoc push(const T&)
+    bool push(T&& value) { return put(for_ever, std::move(value)); }
+
+    /// Constructs an element in place; otherwise like push. Until that is done, other producers
+    /// wait. Errors: also std::errc::resource_deadlock_would_occur, if the constructor pushes to
+    /// the same queue.
+    template <class... Args>
+    bool emplace(Args&&... args) {
+        return put(for_ever, std::forward<Args>(args)...);
+    }
+
+    /// Appends an element if there is room at once. Returns false, with the argument unchanged, if
+    /// the queue is full or closed. A place from which an element is just being taken is not free
+    /// yet.
+    bool try_push(const T& value) { return try_emplace(value); }
+
+    /// @copydoc try_push(const T&)
+    bool try_push(T&& value) { return try_emplace(std::move(value)); }
+
+    /// Constructs an element in place; otherwise like try_push.
+    template <class... Args>
+    bool try_emplace(Args&&... args) {
+        const bool pushed = core_.try_emplace(std::forward<Args>(args)...) == outcome::done;
+        if (pushed) {
+            core_.notify_items(1);
+        }
+        return pushed;
+    }
+
+    /// Like push, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    bool push_for(const T& value, const Duration& patience) {
+        return put(for_long(patience), value);
+    }
+
+    /// @copydoc push_for
+    template <duration_like Duration>
+    bool push_for(T&& value, const Duration& patience) {
+        return put(for_long(patience), std::move(value));
+    }
+
+    /// Like push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    bool push_until(const T& value, const TimePoint& moment) {
+        return until(moment, [&](auto when) { return offer(when, value); }) == outcome::done;
+    }
+
+    /// @copydoc push_until
+    template <time_point_like TimePoint>
+    bool push_until(T&& value, const TimePoint& moment) {
+        return until(moment, [&](auto when) { return offer(when, std::move(value)); }) ==
+               outcome::done;
+    }
+
+    /// Takes the oldest element; waits while there is none. Returns nothing once the queue is
+    /// closed and all its elements are taken. Errors: what T's move constructor throws; then the
+    /// element is still in the queue. Complexity: constant; no system call unless this thread
+    /// sleeps or another sleeps for room.
+    [[gnu::always_inline]] std::optional<T> pop() {
+        return received([&](auto& into) __attribute__((always_inline)) {
+            const outcome result = taken_at_once(into);
+            return is_to_wait(result) ? take_later(for_ever, into) : result;
+        });
+    }
+
+    /// Takes the oldest element if there is one at once. An element that was appended after one
+    /// that a slower producer is still writing does not appear before that one.
+    [[gnu::always_inline]] std::optional<T> try_pop() {
+        return received([&](auto& into)
+                            __attribute__((always_inline)) { return taken_at_once(into); });
+    }
+
+    /// Like pop, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    std::optional<T> pop_for(const Duration& patience) {
+        return received([&](auto& into) { return take(for_long(patience), into); });
+    }
+
+    /// Like pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    std::optional<T> pop_until(const TimePoint& moment) {
+        return received(
+            [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
+    }
+
+    /// Like pop, but assigns the oldest element to `value`; returns false, with `value` unchanged,
+    /// where pop returns nothing. For large elements: there is no second one on the stack
+    /// meanwhile. Errors: what T's move assignment throws; then the element is still in the queue.
+    bool pop(T& value)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_into(for_ever, value);
+    }
+
+    /// Like try_pop, with an argument like pop(T&).
+    bool try_pop(T& value)
+        requires std::is_move_assignable_v<T>
+    {
+        assigned into{value};
+        return taken_at_once(into) == outcome::done;
+    }
+
+    /// Like pop_for, with an argument like pop(T&).
+    template <duration_like Duration>
+    bool pop_for(T& value, const Duration& patience)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_into(for_long(patience), value);
+    }
+
+    /// Like pop_until, with an argument like pop(T&).
+    template <time_point_like TimePoint>
+    bool pop_until(T& value, const TimePoint& moment)
+        requires std::is_move_assignable_v<T>
+    {
+        return until(moment, [&](auto when) {
+                   assigned into{value};
+                   return take(when, into);
+               }) == outcome::done;
+    }
+
+    /// Appends copies of the first elements of `values`, as many as there is room for at once, and
+    /// returns how many. Elements of other producers may come between them, unless they are plain
+    /// bytes. If a constructor throws, the elements before that one are in the queue.
+    std::size_t try_push_n(std::span<const T> values) {
+        outcome why = outcome::done;
+        return push_batch(values, why);
+    }
+
+    /// Appends copies of all `values`; waits for room. Returns how many it appended: all, unless
+    /// the queue is closed.
+    std::size_t push_n(std::span<const T> values) {
+        std::size_t count = try_push_n(values);
+        while (count < values.size() && push(values[count])) {
+            ++count;
+            count += try_push_n(values.subspan(count));
+        }
+        return count;
+    }
+
+    /// Moves the oldest elements to the front of `values` by assignment, as many as are there at
+    /// once and fit, and returns how many. If an assignment throws, that element is still in the
+    /// queue.
+    std::size_t try_pop_n(std::span<T> values) {
+        outcome why = outcome::done;
+        return pop_batch(values, why);
+    }
+
+    /// Like try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
+    /// span, or once the queue is closed and all its elements are taken.
+    std::size_t pop_n(std::span<T> values) {
+        outcome why = outcome::done;
+        return pop_some(values, why);
+    }
+
+    /// Claims the next place, for an element that is written there in place: commit() of the slot
+    /// appends it, destroying the slot gives the place back. Waits while the queue is full; the
+    /// slot is empty once the queue is closed. Only for trivially copyable elements. As long as
+    /// there is the slot, other producers wait, so that it should not live long where there are
+    /// many. Errors: std::errc::resource_deadlock_would_occur, if this thread has a slot of this
+    /// queue already. If the process is killed, the place is the next producer's.
+    [[nodiscard]] slot claim() {
+        return hold<slot>([&](auto& at) { return claim_in_time(for_ever, at); });
+    }
+
+    /// Like claim, but does not wait: the slot is empty if the queue is full or closed.
+    [[nodiscard]] slot try_claim() {
+        return hold<slot>([&](auto& at) { return core_.try_claim(at); });
+    }
+
+    /// Like claim, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    [[nodiscard]] slot claim_for(const Duration& patience) {
+        return hold<slot>([&](auto& at) { return claim_in_time(for_long(patience), at); });
+    }
+
+    /// Like claim, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] slot claim_until(const TimePoint& moment) {
+        return hold<slot>([&](auto& at) {
+            return until(moment, [&](auto when) { return claim_in_time(when, at); });
+        });
+    }
+
+    /// The oldest element in its place: it is removed when the view is destroyed, unless an
+    /// exception is the cause, or the view's keep() was called. Waits while there is none; the view
+    /// is empty once the queue is closed and all its elements are taken. Only for trivially
+    /// copyable elements. As long as there is the view, other consumers wait. Errors:
+    /// std::errc::resource_deadlock_would_occur, if this thread has a view of this queue already.
+    /// If the process is killed, the element is still there, in its place.
+    [[nodiscard]] view front() {
+        return hold<view>([&](auto& at) { return front_in_time(for_ever, at); });
+    }
+
+    /// Like front, but does not wait: the view is empty if there is no element at once.
+    [[nodiscard]] view try_front() {
+        return hold<view>([&](auto& at) { return core_.try_front(at); });
+    }
+
+    /// Like front, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    [[nodiscard]] view front_for(const Duration& patience) {
+        return hold<view>([&](auto& at) { return front_in_time(for_long(patience), at); });
+    }
+
+    /// Like front, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] view front_until(const TimePoint& moment) {
+        return hold<view>([&](auto& at) {
+            return until(moment, [&](auto when) { return front_in_time(when, at); });
+        });
+    }
+
+    // The same functions for callers that want to know the reason. `ec` is clear if the element has
+    // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
+    // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
+    // is pushing, or popping, and makes no progress, so that even this is unknown; try again. Or
+    // std::errc::timed_out, where a time was given. Or an error of the thread's first use of a
+    // segment, errc::too_many_participants for instance, or errc::section_open. Only the last group
+    // changes last_failure(). What T's members throw passes through.
+
+    /// Like push; errc::closed.
+    bool push(const T& value, std::error_code& ec) {
+        return put_or_tell<const T&>(ec, [&] { return offer(for_ever, value); });
+    }
+
+    /// @copydoc push(const T&, std::error_code&)
+    bool push(T&& value, std::error_code& ec) {
+        return put_or_tell<T>(ec, [&] { return offer(for_ever, std::move(value)); });
+    }
+
+    /// Like emplace; errc::closed.
+    template <class... Args>
+    bool emplace(std::error_code& ec, Args&&... args) {
+        return put_or_tell<Args...>(ec,
+                                    [&] { return offer(for_ever, std::forward<Args>(args)...); });
+    }
+
+    /// Like try_push; errc::full, busy or closed.
+    bool try_push(const T& value, std::error_code& ec) { return try_emplace(ec, value); }
+
+    /// @copydoc try_push(const T&, std::error_code&)
+    bool try_push(T&& value, std::error_code& ec) { return try_emplace(ec, std::move(value)); }
+
+    /// Like try_emplace; errc::full, busy or closed.
+    template <class... Args>
+    bool try_emplace(std::error_code& ec, Args&&... args) {
+        core_.template prepare_to_emplace<Args...>(ec);
+        if (ec) {
+            return false;
+        }
+        const outcome result = core_.try_emplace(std::forward<Args>(args)...);
+        if (result == outcome::done) {
+            core_.notify_items(1);
+        }
+        return is_done(result, errc::full, ec);
+    }
+
+    /// Like push_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    bool push_for(const T& value, const Duration& patience, std::error_code& ec) {
+        return put_or_tell<const T&>(ec, [&] { return offer(for_long(patience), value); });
+    }
+
+    /// @copydoc push_for
+    template <duration_like Duration>
+    bool push_for(T&& value, const Duration& patience, std::error_code& ec) {
+        return put_or_tell<T>(ec, [&] { return offer(for_long(patience), std::move(value)); });
+    }
+
+    /// Like push_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    bool push_until(const T& value, const TimePoint& moment, std::error_code& ec) {
+        return put_or_tell<const T&>(
+            ec, [&] { return until(moment, [&](auto when) { return offer(when, value); }); });
+    }
+
+    /// @copydoc push_until
+    template <time_point_like TimePoint>
+    bool push_until(T&& value, const TimePoint& moment, std::error_code& ec) {
+        return put_or_tell<T>(ec, [&] {
+            return until(moment, [&](auto when) { return offer(when, std::move(value)); });
+        });
+    }
+
+    /// Like pop; errc::closed.
+    std::optional<T> pop(std::error_code& ec) {
+        return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
+    }
+
+    /// Like try_pop; errc::empty, busy or closed.
+    [[gnu::always_inline]] std::optional<T> try_pop(std::error_code& ec) {
+        return received(errc::empty, ec, [&](auto& into) __attribute__((always_inline)) {
+            return taken_at_once(into);
+        });
+    }
+
+    /// Like pop_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
+        return received(std::errc::timed_out, ec,
+                        [&](auto& into) { return take(for_long(patience), into); });
+    }
+
+    /// Like pop_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
+        return received(std::errc::timed_out, ec, [&](auto& into) {
+            return until(moment, [&](auto when) { return take(when, into); });
+        });
+    }
+
+    /// Like pop(T&); errc::closed.
+    bool pop(T& value, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
+    }
+
+    /// Like try_pop(T&); errc::empty, busy or closed.
+    bool try_pop(T& value, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        core_.prepare_to_take(ec);
+        assigned into{value};
+        return !ec && is_done(taken_at_once(into), errc::empty, ec);
+    }
+
+    /// Like pop_for(T&, …); std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    bool pop_for(T& value, const Duration& patience, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
+    }
+
+    /// Like pop_until(T&, …); std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    bool pop_until(T& value, const TimePoint& moment, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_or_tell(ec, value, [&](auto& into) {
+            return until(moment, [&](auto when) { return take(when, into); });
+        });
+    }
+
+    /// Like try_push_n; if it appends fewer than all, errc::full, busy or closed.
+    std::size_t try_push_n(std::span<const T> values, std::error_code& ec) {
+        core_.template prepare_to_emplace<const T&>(ec);
+        outcome why = outcome::done;
+        const std::size_t count = ec ? 0 : push_batch(values, why);
+        static_cast<void>(ec || is_done(why, errc::full, ec));
+        return count;
+    }
+
+    /// Like push_n; if it appends fewer than all, errc::closed.
+    std::size_t push_n(std::span<const T> values, std::error_code& ec) {
+        std::size_t count = try_push_n(values, ec);
+        while (count < values.size() && push(values[count], ec)) {
+            ++count;
+            count += try_push_n(values.subspan(count), ec);
+        }
+        return count;
+    }
+
+    /// Like try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
+    std::size_t try_pop_n(std::span<T> values, std::error_code& ec) {
+        core_.prepare_to_take(ec);
+        outcome why = outcome::done;
+        const std::size_t count = ec ? 0 : pop_batch(values, why);
+        static_cast<void>(ec || count != 0 || is_done(why, errc::empty, ec));
+        return count;
+    }
+
+    /// Like pop_n; if it takes none, and values is not empty, errc::closed.
+    std::size_t pop_n(std::span<T> values, std::error_code& ec) {
+        core_.prepare_to_take(ec);
+        outcome why = outcome::done;
+        const std::size_t count = ec ? 0 : pop_some(values, why);
+        static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
+        return count;
+    }
+
+    /// Like claim; errc::closed.
+    [[nodiscard]] slot claim(std::error_code& ec) {
+        return hold<slot>(std::errc::timed_out, ec,
+                          [&](auto& at) { return claim_in_time(for_ever, at); });
+    }
+
+    /// Like try_claim; errc::full, busy or closed.
+    [[nodiscard]] slot try_claim(std::error_code& ec) {
+        return hold<slot>(errc::full, ec, [&](auto& at) { return core_.try_claim(at); });
+    }
+
+    /// Like claim_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    [[nodiscard]] slot claim_for(const Duration& patience, std::error_code& ec) {
+        return hold<slot>(std::errc::timed_out, ec,
+                          [&](auto& at) { return claim_in_time(for_long(patience), at); });
+    }
+
+    /// Like claim_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    [[nodiscard]] slot claim_until(const TimePoint& moment, std::error_code& ec) {
+        return hold<slot>(std::errc::timed_out, ec, [&](auto& at) {
+            return until(moment, [&](auto when) { return claim_in_time(when, at); });
+        });
+    }
+
+    /// Like front; errc::closed.
+    [[nodiscard]] view front(std::error_code& ec) {
+        return hold<view>(std::errc::timed_out, ec,
+                          [&](auto& at) { return front_in_time(for_ever, at); });
+    }
+
+    /// Like try_front; errc::empty, busy or closed.
+    [[nodiscard]] view try_front(std::error_code& ec) {
+        return hold<view>(errc::empty, ec, [&](auto& at) { return core_.try_front(at); });
+    }
+
+    /// Like front_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    [[nodiscard]] view front_for(const Duration& patience, std::error_code& ec) {
+        return hold<view>(std::errc::timed_out, ec,
+                          [&](auto& at) { return front_in_time(for_long(patience), at); });
+    }
+
+    /// Like front_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    [[nodiscard]] view front_until(const TimePoint& moment, std::error_code& ec) {
+        return hold<view>(std::errc::timed_out, ec, [&](auto& at) {
+            return until(moment, [&](auto when) { return front_in_time(when, at); });
+        });
+    }
+
+    /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
+    /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
+    /// see its element before they see the end.
+    void close() noexcept { core_.close(); }
+
+    [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
+
+    /// The number of elements, including one that is just being popped. An estimate while other
+    /// threads use the queue.
+    [[nodiscard]] std::size_t size() const noexcept { return core_.size(); }
+
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+    [[nodiscard]] Allocator get_allocator() const noexcept { return core_.allocator(); }
+
+    /// How many elements were overwritten before they were popped. If a producer is killed while it
+    /// overwrites, the last ones may be missing in it.
+    [[nodiscard]] std::uint64_t lost() const noexcept
+        requires(Overflow::overwrites)
+    {
+        return core_.lost();
+    }
+
+    /// The argument of the constructor.
+    [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
+
+  private:
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
+                          !std::is_array_v<T>,
+                      "cohold: the elements of a shm_queue are objects, not const or volatile, and "
+                      "no arrays: use std::array");
+        static_assert(std::is_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+                      "cohold: the elements of a shm_queue need a move constructor, and a "
+                      "destructor that does not throw");
+        static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+    }
+
+    // The largest number that makes sense in a call, for a queue or for the kernel.
+    static constexpr std::uint32_t as_count(std::size_t n) noexcept {
+        return n < futex_wake_all ? static_cast<std::uint32_t>(n) : futex_wake_all;
+    }
+
+    // Wakes as many waiters as there were elements, even if one of them threw.
+    struct batch {
+        basic_queue& queue;
+        std::size_t count;
+        void (basic_queue::*came)(std::uint32_t) noexcept;
+
+        ~batch() {
+            if (count != 0) {
+                (queue.*came)(as_count(count));
+            }
+        }
+    };
+
+    void items_came(std::uint32_t count) noexcept { core_.notify_items(count); }
+
+    void spaces_came(std::uint32_t count) noexcept { core_.notify_spaces(count); }
+
+    // `why` says what stopped it before the end of the span.
+    std::size_t push_batch(std::span<const T> values, outcome& why) {
+        batch pushed{*this, 0, &basic_queue::items_came};
+        if constexpr (core::takes_batches) {
+            do { // a queue that overwrites takes as many at once as fit in it
+                const std::span<const T> rest = values.subspan(pushed.count);
+                pushed.count += core_.try_push_batch(rest.data(), as_count(rest.size()), why);
+            } while (Overflow::overwrites && why == outcome::blocked);
+            return pushed.count;
+        }
+        for (const T& value : values) {
+            if ((why = core_.try_emplace(value)) != outcome::done) {
+                break;
+            }
+            ++pushed.count;
+        }
+        return pushed.count;
+    }
+
+    std::size_t pop_batch(std::span<T> values, outcome& why) {
+        batch popped{*this, 0, &basic_queue::spaces_came};
+        if constexpr (core::takes_batches) {
+            popped.count = core_.try_pop_batch(values.data(), as_count(values.size()), why);
+            return popped.count;
+        }
+        for (T& value : values) {
+            why = core_.try_take([&](T&& element) { value = std::move(element); });
+            if (why != outcome::done) {
+                break;
+            }
+            ++popped.count;
+        }
+        return popped.count;
+    }
+
+    std::size_t pop_some(std::span<T> values, outcome& why) {
+        std::size_t count = pop_batch(values, why);
+        if (count == 0 && is_to_wait(why)) {
+            const auto first = [&](T&& element) { values[0] = std::move(element); };
+            why = take(for_ever, first);
+            if (why == outcome::done) {
+                count = 1 + pop_batch(values.subspan(1), why);
+            }
+        }
+        return count;
+    }
+
+    // For a caller that wants to know; `not_now` is the error if the operation may succeed later.
+    template <class Code>
+    [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
+                                               std::error_code& ec) noexcept {
+        if (result != outcome::done) {
+            ec = result == outcome::closed    ? make_error_code(errc::closed)
+                 : result == outcome::held    ? make_error_code(errc::busy)
+                 : result == outcome::refused ? make_error_code(errc::full)
+                                              : make_error_code(not_now);
+        }
+        return result == outcome::done;
+    }
+
+    template <class... Args, class Offer>
+    bool put_or_tell(std::error_code& ec, const Offer& offered) {
+        core_.template prepare_to_emplace<Args...>(ec);
+        return !ec && is_done(offered(), std::errc::timed_out, ec);
+    }
+
+    template <class Take>
+    bool take_or_tell(std::error_code& ec, T& value, const Take& taken) {
+        core_.prepare_to_take(ec);
+        assigned into{value};
+        return !ec && is_done(taken(into), std::errc::timed_out, ec);
+    }
+
+    template <class Code, class Get>
+    [[gnu::always_inline]] std::optional<T> received(Code not_now, std::error_code& ec, Get get) {
+        core_.prepare_to_take(ec);
+        if (ec) [[unlikely]] {
+            return std::nullopt;
+        }
+        return received([&](auto& into) __attribute__((always_inline)) {
+            const outcome result = get(into);
+            is_done(result, not_now, ec);
+            return result;
+        });
+    }
+
+    // Takes an element as it is, or as a copy of one that stays.
+    struct assigned {
+        T& value;
+
+        void operator()(T&& from) const {
+            if constexpr (std::is_trivially_copyable_v<T> &&
+                          std::is_trivially_move_assignable_v<T>) {
+                copy_element(std::addressof(value), std::addressof(from));
+            } else {
+                value = std::move(from);
+            }
+        }
+
+        void operator()(const T& from) const
+            requires std::is_copy_assignable_v<T>
+        {
+            value = from;
+        }
+    };
+
+    template <class When>
+    bool take_into(const When& when, T& value) {
+        assigned into{value};
+        return take(when, into) == outcome::done;
+    }
+
+    // What get(receiver) hands to the receiver, if it returns that it did.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received(Get get) {
+        if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
+                      std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16) {
+            return received_bytes(get);
+        } else {
+            return received_element(get);
+        }
+    }
+
+    // A small element comes by way of its own storage: g++ 12 writes an optional in pieces and
+    // reads it as a whole, which stalls the processor for longer than the rest takes.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received_bytes(Get& get) {
+        element_bytes<T> into;
+        if (get(into) != outcome::done) {
+            return std::nullopt;
+        }
+        return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
+    }
+
+    // The result is not in an inner block: g++ 12 would move it out of that once more and, if
+    // moving throws, lose an element that is no longer in the queue.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
+        std::optional<T> result;
+        const auto into = [&result](T&& from) { result.emplace(std::move(from)); };
+        get(into);
+        return result;
+    }
+
+    // The end of a wait is computed when the wait begins: reading the clock costs more than a push.
+    static deadline for_ever() noexcept { return deadline::never(); }
+
+    template <class Duration>
+    static auto for_long(const Duration& patience) noexcept {
+        return [&patience] { return deadline::in(to_nanoseconds(patience)); };
+    }
+
+    // A slot or view of the position that find() gives, if it returns outcome::done; else an empty
+    // one.
+    template <class Guard, class Find>
+    Guard hold(const Find& find) {
+        static_assert(std::is_trivially_copyable_v<T>,
+                      "cohold: only trivially copyable elements are written and read in place; "
+                      "use emplace and pop");
+        queue_position at{};
+        return find(at) == outcome::done ? Guard(core_, at) : Guard();
+    }
+
+    template <class Guard, class Code, class Find>
+    Guard hold(Code not_now, std::error_code& ec, const Find& find) {
+        core_.prepare_to_stay(std::is_same_v<Guard, slot>, ec);
+        if (ec) {
+            return Guard();
+        }
+        return hold<Guard>([&](queue_position& at) {
+            const outcome result = find(at);
+            is_done(result, not_now, ec);
+            return result;
+        });
+    }
+
+    template <class When>
+    outcome claim_in_time(const When& when, queue_position& at) {
+        auto attempt = [&] { return core_.try_claim(at); };
+        return in_time(when, core_.spaces(), attempt).what;
+    }
+
+    template <class When>
+    outcome front_in_time(const When& when, queue_position& at) {
+        auto attempt = [&] { return core_.try_front(at); };
+        return in_time(when, core_.items(), attempt).what;
+    }
+
+    template <class When, class Attempt>
+    static wait_result in_time(const When& when, wait_word& word, Attempt& attempt) {
+        const outcome result = attempt();
+        return is_to_wait(result) ? await<Waiting>(word, attempt, when())
+                                  : wait_result{result, false};
+    }
+
+    template <class When, class... Args>
+    outcome offer(const When& when, Args&&... args) {
+        auto attempt = [&] {
+            const outcome result = core_.try_emplace(std::forward<Args>(args)...);
+            return !Overflow::waits && result == outcome::blocked ? outcome::refused : result;
+        };
+        const wait_result result = in_time(when, core_.spaces(), attempt);
+        if (result.what == outcome::done) {
+            if (many_producers && result.slept) {
+                core_.notify_spaces(1); // there may be room for another sleeper
+            }
+            core_.notify_items(1);
+        }
+        return result.what;
+    }
+
+    template <class When, class... Args>
+    bool put(const When& when, Args&&... args) {
+        return offer(when, std::forward<Args>(args)...) == outcome::done;
+    }
+
+    static constexpr bool is_to_wait(outcome result) noexcept {
+        return result == outcome::blocked || result == outcome::held;
+    }
+
+    template <class Receive>
+    [[gnu::always_inline]] outcome taken_at_once(Receive& receive) {
+        const outcome result = core_.try_take(receive);
+        if (result == outcome::done) {
+            core_.notify_spaces(1);
+        }
+        return result;
+    }
+
+    template <class When, class Receive>
+    outcome take(const When& when, Receive& receive) {
+        const outcome result = taken_at_once(receive);
+        return is_to_wait(result) ? wait_to_take(when, receive) : result;
+    }
+
+    // Uses a copy in between, so that the address of the caller's object stays private.
+    template <class When>
+    outcome take_later(const When& when, element_bytes<T>& into) {
+        element_bytes<T> late;
+        const outcome result = wait_to_take(when, late);
+        into = late;
+        return result;
+    }
+
+    template <class When, class Receive>
+    outcome take_later(const When& when, Receive& receive) {
+        return wait_to_take(when, receive);
+    }
+
+    template <class When, class Receive>
+    [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
+        auto attempt = [&] { return core_.try_take(receive); };
+        const wait_result result = await<Waiting>(core_.items(), attempt, when());
+        if (result.what == outcome::done) {
+            if (many_consumers && result.slept) {
+                core_.notify_items(1); // there may be an element for another sleeper
+            }
+            core_.notify_spaces(1);
+        }
+        return result.what;
+    }
+
+    // Other clocks may be adjusted, so the last check is against the clock of `moment`.
+    template <class TimePoint, class Wait>
+    static outcome until(const TimePoint& moment, Wait wait) {
+        const auto when = [&moment] { return deadline_at(moment); };
+        for (;;) {
+            const outcome result = wait(when);
+            if (result != outcome::blocked || has_come(moment)) {
+                return result;
+            }
+        }
+    }
+
+    core core_;
+};
+
+} // namespace detail
+
+/// A bounded queue of elements, in the order in which they were pushed, over all producers. Names
+/// are those of the standard's proposal for concurrent queues (P0260).
+///
+/// Concurrency says how many threads may push and pop at the same time; fewer is faster, and mpmc
+/// is always right. Waiting says how this process waits (processes may differ). Thread and process
+/// safety: every member but constructor and destructor may be called by any number of threads of
+/// any number of processes, as far as Concurrency allows. If the process is killed: what it was
+/// pushing is not there, or has been pushed; what it was popping is there again, or has been
+/// popped. Other threads are not held up by it for long. A single producer or consumer can be
+/// replaced by another, which continues where it stopped. A thread that is stopped in the middle of
+/// a push or a pop holds up its own side, producers or consumers, until it continues. In a section,
+/// of a shm_guarded for instance, pushing and popping are immediate and permanent, even if the
+/// section is undone. So elements that are more than plain bytes are copied then, where they would
+/// be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
+template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive,
+          class Overflow = overflow::block>
+class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>, Overflow> {
+    using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>, Overflow>;
+
+  public:
+    /// @copydoc detail::basic_queue::basic_queue
+    template <std::integral Capacity>
+    explicit shm_queue(Capacity capacity, const shm_allocator<T>& allocator = shm_allocator<T>())
+        : base(capacity, allocator) {
+        static_assert(detail::assert_shareable<T>());
+        static_assert(sizeof(shm_queue) == 320 && alignof(shm_queue) == 64);
+    }
+};
+
+template <class T, concurrency Concurrency, class Waiting, class Overflow>
+inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting, Overflow>> = true;
+
+/// Described as "shm_queue<i32,mpmc>", or "shm_queue<i32,mpmc,overwrite>": each process chooses how
+/// it waits.
+template <class T, concurrency Concurrency, class Waiting, class Overflow>
+struct type_description<shm_queue<T, Concurrency, Waiting, Overflow>> {
+    static constexpr void write(type_writer& out) {
+        constexpr std::string_view names[] = {",spsc", ",mpsc", ",spmc", ",mpmc"};
+        out.text("shm_queue<");
+        out.type<T>();
+        out.text(names[static_cast<int>(Concurrency)]);
+        out.text(Overflow::overwrites ? ",overwrite>" : ">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_set and shm_multiset: ordered sets in shared memory, with the interfaces of std::set and
+// std::multiset.
+#ifndef COHOLD_CONTAINER_SHM_SET_HPP
+#define COHOLD_CONTAINER_SHM_SET_HPP
+
+#include <compare>
+#include <initializer_list>
+#include <iterator>
+#include <string> // std::less, for less than <functional> costs
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct own_key {
+    template <class Value>
+    [[nodiscard]] const Value& operator()(const Value& value) const noexcept {
+        return value;
+    }
+};
+
+/// An element that was extracted from a set.
+template <class Key, class Allocator>
+class set_handle : public tree_handle_storage<Key, Allocator> {
+    using storage = tree_handle_storage<Key, Allocator>;
+
+  public:
+    using value_type = Key;
+    using storage::storage;
+
+    [[nodiscard]] Key& value() const noexcept { return this->node()->value; }
+
+    void swap(set_handle& other) noexcept { this->exchange(other); }
+
+    friend void swap(set_handle& a, set_handle& b) noexcept { a.swap(b); }
+};
+
+} // namespace detail
+
+/// An ordered set: the interface, complexities and exception guarantees of std::set, with node
+/// handles, and with these differences.
+/// - The comparison is std::less<> by default, which is transparent: a set of strings is searched
+/// by any text.
+/// - Iterators belong to one process. References and iterators stay valid until their element is
+/// erased.
+/// - Every operation happens completely or not at all, even if it throws. Only inserting a range
+/// happens element by element.
+/// - Moving between sets whose allocators are unequal (of two segments) moves the elements one by
+/// one; swapping and inserting a node is then errc::unsupported.
+///
+/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
+/// errc::no_segment). *Thread and process safety*: that of std::set: any number of threads may read
+/// it, or one may write to it. *If the process is killed* in an operation, the set is as before or
+/// as after it.
+template <class Key, class Compare = std::less<>,
+          detail::allocator_like Allocator = shm_allocator<Key>>
+class shm_set : public detail::tree_container<Key, Key, detail::own_key, Compare, Allocator, false,
+                                              true, detail::set_handle<Key, Allocator>> {
+    using base = detail::tree_container<Key, Key, detail::own_key, Compare, Allocator, false, true,
+                                        detail::set_handle<Key, Allocator>>;
+
+  public:
+    using value_compare = Compare;
+    using base::base;
+
+    shm_set& operator=(std::initializer_list<Key> values) {
+        this->assign_values(values);
+        return *this;
+    }
+
+    [[nodiscard]] value_compare value_comp() const { return this->key_comp(); }
+
+    /// All or nothing. Only within a segment.
+    void swap(shm_set& other) { this->exchange(other); }
+};
+
+/// As shm_set, but with any number of equal elements: the interface of std::multiset.
+template <class Key, class Compare = std::less<>,
+          detail::allocator_like Allocator = shm_allocator<Key>>
+class shm_multiset : public detail::tree_container<Key, Key, detail::own_key, Compare, Allocator,
+                                                   true, true, detail::set_handle<Key, Allocator>> {
+    using base = detail::tree_container<Key, Key, detail::own_key, Compare, Allocator, true, true,
+                                        detail::set_handle<Key, Allocator>>;
+
+  public:
+    using value_compare = Compare;
+    using base::base;
+
+    shm_multiset& operator=(std::initializer_list<Key> values) {
+        this->assign_values(values);
+        return *this;
+    }
+
+    [[nodiscard]] value_compare value_comp() const { return this->key_comp(); }
+
+    /// All or nothing. Only within a segment.
+    void swap(shm_multiset& other) { this->exchange(other); }
+};
+
+template <class Key, class Compare>
+inline constexpr bool enable_shareable<shm_set<Key, Compare, shm_allocator<Key>>> = true;
+
+template <class Key, class Compare>
+struct type_description<shm_set<Key, Compare, shm_allocator<Key>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_set<");
+        out.type<Key>();
+        detail::write_order<Key, Compare>(out);
+        out.text(">");
+    }
+};
+
+template <class Key, class Compare, class Allocator>
+void swap(shm_set<Key, Compare, Allocator>& a, shm_set<Key, Compare, Allocator>& b) {
+    a.swap(b);
+}
+
+template <class Key, class Compare>
+inline constexpr bool enable_shareable<shm_multiset<Key, Compare, shm_allocator<Key>>> = true;
+
+template <class Key, class Compare>
+struct type_description<shm_multiset<Key, Compare, shm_allocator<Key>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_multiset<");
+        out.type<Key>();
+        detail::write_order<Key, Compare>(out);
+        out.text(">");
+    }
+};
+
+template <class Key, class Compare, class Allocator>
+void swap(shm_multiset<Key, Compare, Allocator>& a, shm_multiset<Key, Compare, Allocator>& b) {
+    a.swap(b);
+}
+
+namespace detail {
+
+template <class Key, class Compare>
+inline constexpr bool saves_itself<shm_set<Key, Compare, shm_allocator<Key>>> = true;
+template <class Key, class Compare>
+inline constexpr bool saves_itself<shm_multiset<Key, Compare, shm_allocator<Key>>> = true;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_shared_ptr and shm_weak_ptr: pointers of several processes to one object in a segment, which
+// is freed when no living process refers to it any more.
+#ifndef COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
+#define COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
+
+#include <compare>
+#include <cstddef>
+#include <string_view> // std::hash, for less than <functional> costs
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
 template <class T>
 class shm_weak_ptr;
 
@@ -29409,6 +38065,19 @@ struct type_description<shm_weak_ptr<T>> {
     }
 };
 
+/// Orders shm_shared_ptr and shm_weak_ptr by the objects that they keep, as std::owner_less<> does
+/// with those of std: for a shm_set<shm_weak_ptr<T>, owner_less>, for instance. The order of the
+/// objects of one segment is the same in every process.
+struct owner_less {
+    using is_transparent = void;
+
+    template <class A, class B>
+        requires requires(const A& a, const B& b) { a.owner_before(b); }
+    [[nodiscard]] bool operator()(const A& a, const B& b) const noexcept {
+        return a.owner_before(b);
+    }
+};
+
 COHOLD_NAMESPACE_END
 
 /// Of the address in this process: it differs between processes.
@@ -29433,6 +38102,7 @@ struct std::hash<cohold::shm_shared_ptr<T>> {
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -29789,28 +38459,6 @@ class string_storage {
         const size_type most = max_size();
         const size_type doubled = capacity() > most / 2 ? most : capacity() * 2;
         return units_for(doubled < needed ? needed : doubled);
-    }
-
-    // Returns null when there is no memory: last_failure() says why.
-    [[nodiscard, gnu::noinline]] pointer try_allocate(size_type units) {
-        if constexpr (requires { alloc_.try_allocate(units); }) {
-            return alloc_.try_allocate(units);
-        } else {
-#if defined(__cpp_exceptions)
-            try {
-                return traits::allocate(alloc_, units);
-            } catch (const failure&) {
-                return nullptr; // has reported its failure already
-            } catch (const std::bad_alloc&) {
-                std::error_code ec;
-                fail(ec, errc::out_of_space, "shm_string: no memory for %zu characters",
-                     static_cast<std::size_t>(units));
-                return nullptr;
-            }
-#else
-            return traits::allocate(alloc_, units);
-#endif
-        }
     }
 
     // ---- changes by one store to the first word, after the others: false if that is not possible
@@ -30231,7 +38879,7 @@ class string_storage {
 
     // Without a section there is nothing to save, unless there should be one.
     [[nodiscard]] bool saves_words(operation& section) {
-        return (section.is_there() || !has_segment()) &&
+        return (section.is_there() || !has_segment(alloc_)) &&
                section.try_elements(std::addressof(words_), sizeof words_);
     }
 
@@ -30242,16 +38890,9 @@ class string_storage {
                 section.try_elements(text() + from, (size() - from + 1) * sizeof(Char)));
     }
 
-    [[nodiscard]] bool has_segment() const noexcept {
-        if constexpr (is_shm_allocator<Allocator>) {
-            return static_cast<bool>(alloc_);
-        } else {
-            return false;
-        }
-    }
-
     [[nodiscard]] bool try_growing(size_type units, source from, size_type count) {
-        block memory(alloc_, units, [&] { return try_allocate(units); });
+        block memory(alloc_, units,
+                     [&] { return allocate_or_report(alloc_, units, "shm_string"); });
         if (!memory || !memory.section().try_elements(std::addressof(words_), sizeof words_)) {
             return false;
         }
@@ -30263,7 +38904,8 @@ class string_storage {
     [[nodiscard]] bool try_replace_growing(source from, size_type count) {
         const size_type size = this->size();
         const size_type units = grown_units(size + count);
-        block memory(alloc_, units, [&] { return try_allocate(units); });
+        block memory(alloc_, units,
+                     [&] { return allocate_or_report(alloc_, units, "shm_string"); });
         if (!memory || !memory.section().try_elements(std::addressof(words_), sizeof words_)) {
             return false;
         }
@@ -30554,6 +39196,11 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         return storage::try_assign({text.data()}, static_cast<size_type>(text.size()));
     }
 
+    /// The same, with the reason in `ec`.
+    bool try_assign(view text, std::error_code& ec) {
+        return detail::has_succeeded(try_assign(text), ec);
+    }
+
     [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
     // ---- characters
@@ -30641,6 +39288,11 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
     /// last_failure() says which.
     [[nodiscard]] bool try_reserve(size_type count) { return storage::try_reserve(count); }
 
+    /// The same, with the reason in `ec`.
+    bool try_reserve(size_type count, std::error_code& ec) {
+        return detail::has_succeeded(try_reserve(count), ec);
+    }
+
     /// A request. Has no effect without memory for the smaller block.
     void shrink_to_fit() { storage::shrink_to_fit(); }
 
@@ -30726,6 +39378,11 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
     /// would be longer than max_size(); last_failure() says which.
     [[nodiscard]] bool try_append(view text) {
         return storage::try_append({text.data()}, static_cast<size_type>(text.size()));
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_append(view text, std::error_code& ec) {
+        return detail::has_succeeded(try_append(text), ec);
     }
 
     void push_back(Char character) { storage::push_back(character); }
@@ -31789,12 +40446,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// For the forms with an error code of functions that leave their reason in last_failure().
-inline bool has_succeeded(bool success, std::error_code& ec) noexcept {
-    ec = success ? std::error_code() : last_failure().code();
-    return success;
-}
-
 // A number with a type of its own: a store to an element cannot change it, even if that is a
 // std::uint64_t, so a loop that writes elements need not load it again.
 class vector_word {
@@ -32075,29 +40726,13 @@ class vector_storage {
 
     // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
     [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
-        std::error_code ec;
         if (count > max_size()) {
+            std::error_code ec;
             fail(ec, errc::invalid_size, "shm_vector: %zu elements wanted, at most %zu possible",
                  static_cast<std::size_t>(count), static_cast<std::size_t>(max_size()));
             return nullptr;
         }
-        if constexpr (requires { alloc_.try_allocate(count); }) {
-            return alloc_.try_allocate(count);
-        } else {
-#if defined(__cpp_exceptions)
-            try {
-                return traits::allocate(alloc_, count);
-            } catch (const failure&) {
-                return nullptr; // has reported its failure already
-            } catch (const std::bad_alloc&) {
-                fail(ec, errc::out_of_space, "shm_vector: no memory for %zu elements of %zu bytes",
-                     static_cast<std::size_t>(count), sizeof(T));
-                return nullptr;
-            }
-#else
-            return traits::allocate(alloc_, count);
-#endif
-        }
+        return allocate_or_report(alloc_, count, "shm_vector");
     }
 
     // Is there memory, and are the elements saved that must be before they are moved there?
@@ -33244,6 +41879,55 @@ COHOLD_NAMESPACE_END
 
 #endif
 
+// heap_statistics: how much of a segment's heap is in use, and by blocks of which size.
+#ifndef COHOLD_HANDLE_HEAP_STATISTICS_HPP
+#define COHOLD_HANDLE_HEAP_STATISTICS_HPP
+
+#include <cstddef>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The slabs of one size of block. A slab is a run of equal blocks, which a thread keeps ready.
+struct heap_class {
+    std::size_t block_bytes = 0; ///< the size of each block
+    std::size_t slabs = 0;       ///< of all threads and processes
+    std::size_t orphans = 0;     ///< of these: whose thread has ended; others will take them over
+    std::size_t blocks = 0;      ///< in these slabs
+    std::size_t used = 0;        ///< of these: allocated
+};
+
+/// What the heap of a segment consists of: see segment::statistics(). Nothing is counted for it
+/// while blocks are allocated and freed; it reads the slabs' bitmaps. So while others allocate, it
+/// is approximate.
+struct heap_statistics {
+    std::size_t used = 0;  ///< bytes of all allocated blocks: segment::used()
+    std::size_t taken = 0; ///< the same, but all of each slab: what other sizes cannot use
+    heap_class classes[detail::slab_classes]; ///< from the smallest size to the largest
+};
+
+namespace detail {
+
+[[nodiscard]] inline heap_statistics statistics_of(heap& of) noexcept {
+    heap_statistics found;
+    heap::slab_sum sums[slab_classes];
+    of.sum_up(sums);
+    found.used = static_cast<std::size_t>(of.used());
+    found.taken = static_cast<std::size_t>(of.taken());
+    for (std::uint32_t i = 0; i < slab_classes; ++i) {
+        found.classes[i] = {slab_table.size[i], static_cast<std::size_t>(sums[i].slabs),
+                            static_cast<std::size_t>(sums[i].orphans),
+                            static_cast<std::size_t>(sums[i].blocks),
+                            static_cast<std::size_t>(sums[i].used)};
+    }
+    return found;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // listing, the range in which a segment lists its objects and its participants; and participant, an
 // element of the latter.
 #ifndef COHOLD_HANDLE_LISTING_HPP
@@ -38613,11 +47297,17 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
     }
 
-    /// Bytes allocated on the heap, for objects, their names and their elements. A block is 16
-    /// bytes larger than needed where these would be too small for a block of their own, so the
-    /// same objects need not always take the same number of bytes.
+    /// Bytes allocated on the heap, for objects, their names and their elements. A block may be
+    /// larger than needed, by 16 bytes or up to the next size that slabs have, so the same objects
+    /// need not always take the same number of bytes. *Complexity*: linear in the number of slabs.
     [[nodiscard]] std::size_t used() const noexcept {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
+    }
+
+    /// The same by sizes of blocks. All zero for an empty handle. *Complexity*: linear in the
+    /// number of slabs. *Thread and process safety*: takes no lock, and does not change anything.
+    [[nodiscard]] heap_statistics statistics() const noexcept {
+        return *this ? detail::statistics_of(base_.memory().heap_here()) : heap_statistics();
     }
 
     /// Does the name stay until it is removed, or go with the last process?

@@ -1169,7 +1169,7 @@ struct segment_places {
           reserve_journals((directory + directory_bytes + 63) / 64 * 64),
           first_block(reserve_journals + kept_bytes + far_bytes(max_participants)) {}
 
-    static constexpr std::uint64_t heap_bytes = 7672;
+    static constexpr std::uint64_t heap_bytes = 7680;
     static constexpr std::uint64_t directory_bytes = 32;
     static constexpr std::uint64_t kept_bytes = 64 + 4096;
 };
@@ -1198,7 +1198,7 @@ class segment_reader {
         return out;
     }
 
-    // From now on reads return this value of the word. Must be called before that word is read.
+    // From now on reads return this value of the word.
     void replace(std::uint64_t where, std::uint64_t value);
 
     // Has the object become shorter meanwhile, or could it not be read?
@@ -1239,8 +1239,21 @@ class segment_reader {
 /// A block of the heap.
 struct heap_extent {
     std::uint64_t offset = 0;     ///< of its payload
-    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap
+    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap,
+                                  ///< unless it is in a slab
     std::uint64_t is_free : 1 = 0;
+};
+
+/// A run of equal blocks, which are also in heap_map::blocks.
+struct slab_extent {
+    std::uint64_t offset = 0;     ///< of the first block
+    std::uint64_t bytes = 0;      ///< of the run
+    std::uint64_t descriptor = 0; ///< offset
+    std::uint32_t block_bytes = 0;
+    std::uint32_t count = 0; ///< of blocks
+    std::uint32_t count_free = 0;
+    std::uint32_t participant = 0; ///< the slot of the process that owns it
+    std::uint32_t thread = 0;      ///< the thread's number within the process; 0: nobody owns it
 };
 
 /// The heap as it is when no change is under way: a change that is being made at this moment, or
@@ -1248,14 +1261,16 @@ struct heap_extent {
 struct heap_map {
     std::uint64_t begin = 0; ///< offsets
     std::uint64_t end = 0;
-    std::uint64_t used = 0; ///< the heap's own count: bytes in use, without journals
+    std::uint64_t used = 0; ///< bytes in use, without journals, as segment::used() has it
     std::uint64_t bytes_in_use = 0;
     std::uint64_t bytes_free = 0;
+    std::uint64_t bytes_own = 0; ///< for the heap itself, and what is left over in slabs
     std::uint64_t largest_free = 0;
     std::uint64_t count_in_use = 0;
     std::uint64_t count_free = 0;
     bool complete = false;           ///< do the blocks fill the heap? If not, the rest is unknown
     std::vector<heap_extent> blocks; ///< in order
+    std::vector<slab_extent> slabs;  ///< in order
 };
 
 namespace detail {
@@ -1274,11 +1289,20 @@ struct heap_places {
     static constexpr std::uint64_t log_size = 5616;
     static constexpr std::uint64_t log = 5624;
     static constexpr std::uint64_t log_capacity = 128;
+    static constexpr std::uint64_t slabs = 7672;
+    static constexpr std::uint64_t slab_bytes = 8; // in the directory of slabs
+    static constexpr std::uint64_t orphans = 16;
+    static constexpr std::uint64_t parts = 272;
+    static constexpr std::uint64_t first_part = 504;
     static constexpr std::uint64_t overhead = 16; // of each block
 };
 
 static_assert(sizeof(heap) == segment_places::heap_bytes &&
-              heap_places::log + heap_places::log_capacity * 16 == sizeof(heap));
+              heap_places::log + heap_places::log_capacity * 16 + 8 == sizeof(heap));
+static_assert(offsetof(slab_directory, bytes) == heap_places::slab_bytes);
+static_assert(offsetof(slab_directory, orphans) == heap_places::orphans);
+static_assert(offsetof(slab_directory, part) == heap_places::parts);
+static_assert(offsetof(slab_directory, first_part) == heap_places::first_part);
 
 class heap_reader {
     using at = heap_places;
@@ -1311,6 +1335,14 @@ class heap_reader {
     // `journals`: the bytes that used() leaves out.
     [[gnu::cold]] void check_used(std::uint64_t journals);
 
+    // The slabs in the list that begins at the word `from` belong to threads of that participant,
+    // or to nobody.
+    [[gnu::cold]] void check_slabs(std::uint64_t from, bool owned, std::uint64_t slot);
+
+    // The orphans, and whether every slab is in one list. Called after check_slabs() for all
+    // journals.
+    [[gnu::cold]] void check_orphans();
+
     [[nodiscard]] heap_map& map() noexcept { return out_; }
 
   private:
@@ -1326,6 +1358,20 @@ class heap_reader {
 
     [[nodiscard]] static unsigned class_of(std::uint64_t size) noexcept;
 
+    // Reads the descriptor of a slab. False, and a flaw, if it is damaged.
+    [[gnu::cold]] bool read_slab(std::uint64_t place, std::uint64_t unit, slab& out);
+
+    // The entry of a unit in the map of slabs; 0 if there is none.
+    [[gnu::cold]] std::uint64_t map_entry(std::uint64_t unit);
+
+    // Adds the blocks of a slab, whose run is there.
+    [[gnu::cold]] void add_slab(std::uint64_t begin, std::uint64_t bytes);
+
+    // How many blocks of it are in use. `add`: also adds its blocks.
+    [[gnu::cold]] std::uint64_t read_bits(std::uint64_t place, const slab& from, bool add);
+
+    void add_block(std::uint64_t offset, std::uint64_t bytes, bool is_free, bool in_slab);
+
     // Each block is at least 32 bytes after the one before.
     [[gnu::cold]] bool walk_blocks();
 
@@ -1336,7 +1382,11 @@ class heap_reader {
     const segment_places& places_;
     flaw_list& flaws_;
     heap_map out_;
-    std::vector<bool> taken_; // for each block: is it in a list, or owned?
+    std::vector<bool> taken_;   // for each block: is it in a list, or owned?
+    std::vector<bool> in_slab_; // for each block
+    std::vector<std::uint64_t> own_blocks_;
+    std::vector<std::uint64_t> descriptors_; // of slabs
+    std::vector<bool> listed_;               // for each of them: has it been in a list?
 };
 
 } // namespace detail
@@ -1379,6 +1429,7 @@ COHOLD_INLINE bool segment_reader::read(void* to, std::size_t bytes, std::uint64
 }
 
 COHOLD_INLINE void segment_reader::replace(std::uint64_t where, std::uint64_t value) {
+    pages_[where / page_bytes % page_count].index = none;
     for (replaced& each : replaced_) {
         if (each.where == where) {
             each.value = value;
@@ -1386,7 +1437,6 @@ COHOLD_INLINE void segment_reader::replace(std::uint64_t where, std::uint64_t va
         }
     }
     replaced_.push_back({where, value});
-    pages_[where / page_bytes % page_count].index = none;
 }
 
 COHOLD_INLINE const char* segment_reader::fetch(std::uint64_t index) noexcept {
@@ -1442,7 +1492,13 @@ COHOLD_INLINE bool heap_reader::undo() {
     for (std::uint64_t i = std::min(size, at::log_capacity); i > 0; --i) {
         const std::uint64_t record = places_.heap + at::log + (i - 1) * 16;
         const std::uint64_t where = segment_.word(record);
-        if (where % 8 != 0 || where < control_bytes || !segment_.has(where, 8)) {
+        if (where % 8 == 1 && where >= control_bytes && segment_.has(where, 8)) {
+            // The state of a slab that is being taken back.
+            const std::uint64_t parked = segment_.word(record + 8);
+            if (segment_.word(where - 1) == slab_word(parked >> 2, slab_state::claimed)) {
+                segment_.replace(where - 1, parked);
+            }
+        } else if (where % 8 != 0 || where < control_bytes || !segment_.has(where, 8)) {
             wrong("its log refers to something that is not a word of the segment", record, where);
         } else {
             segment_.replace(where, segment_.word(record + 8));
@@ -1455,6 +1511,16 @@ COHOLD_INLINE void heap_reader::read_counts() {
     out_.begin = field(at::first);
     out_.end = field(at::end);
     out_.used = field(at::used);
+    const std::uint64_t units = segment_.size() >> slab_unit_shift;
+    for (std::uint64_t unit = 0; field(at::slabs) != 0 && unit < units; ++unit) {
+        slab found{};
+        const std::uint64_t place = map_entry(unit) * 64;
+        if (place != 0 && segment_.read(&found, 64, place) &&
+            found.begin >> slab_unit_shift == unit && found.is_sane(place, segment_.size())) {
+            out_.used += read_bits(place, found, false) * slab_table.size[found.which];
+            unit += found.units - 1u;
+        }
+    }
 }
 
 COHOLD_INLINE void heap_reader::walk() {
@@ -1470,6 +1536,26 @@ COHOLD_INLINE void heap_reader::walk() {
     }
     out_.complete = walk_blocks();
     taken_.assign(out_.blocks.size(), false);
+    if (!out_.complete) {
+        return;
+    }
+    const std::uint64_t all = field(at::slabs);
+    std::sort(descriptors_.begin(), descriptors_.end());
+    listed_.assign(descriptors_.size(), false);
+    std::vector<std::uint64_t> expected = descriptors_;
+    if (all != 0) {
+        expected.push_back(all);
+        for (unsigned i = 1; i < slab_directory::parts; ++i) {
+            if (const std::uint64_t part = segment_.word(all + at::parts + i * 8); part != 0) {
+                expected.push_back(part);
+            }
+        }
+    }
+    std::sort(expected.begin(), expected.end());
+    if (expected != own_blocks_) { // both in order
+        wrong("a block of the heap's own belongs to nothing, or is missing",
+              places_.heap + at::slabs, all);
+    }
 }
 
 COHOLD_INLINE void heap_reader::check_lists() {
@@ -1494,7 +1580,7 @@ COHOLD_INLINE void heap_reader::check_lists() {
         wrong("the row map is wrong", places_.heap + at::row_map, rows);
     }
     for (std::size_t i = 0; i < out_.blocks.size(); ++i) {
-        if (out_.blocks[i].is_free && !taken_[i]) {
+        if (out_.blocks[i].is_free && !taken_[i] && !in_slab_[i]) {
             wrong("a free block is in no list", out_.blocks[i].offset - at::overhead,
                   out_.blocks[i].bytes);
         }
@@ -1560,7 +1646,9 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
             wrong("a block has an impossible size", place, word);
             return false;
         }
-        if ((word & 0xffff00000000000fu) != (is_free ? 1u : mark_of(place))) {
+        const std::uint64_t kind = word & (heap_block::slab_bit | heap_block::own_bit);
+        if ((word & 0xffff00000000000fu) != (is_free ? 1u : mark_of(place) | kind) ||
+            kind == (heap_block::slab_bit | heap_block::own_bit)) {
             wrong("a block is neither free nor in use", place, word);
             return false;
         }
@@ -1570,14 +1658,14 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
         if (is_free && free_before) {
             wrong("two free blocks are neighbours", place, word);
         }
-        heap_extent block;
-        block.offset = place + at::overhead;
-        block.bytes = bytes & 0x0000fffffffffff0u;
-        block.is_free = is_free ? 1 : 0;
-        out_.blocks.push_back(block);
-        ++(is_free ? out_.count_free : out_.count_in_use);
-        (is_free ? out_.bytes_free : out_.bytes_in_use) += bytes;
-        out_.largest_free = is_free ? std::max(out_.largest_free, bytes) : out_.largest_free;
+        if (kind == heap_block::slab_bit) {
+            add_slab(place + at::overhead, bytes);
+        } else if (kind == heap_block::own_bit) {
+            own_blocks_.push_back(place + at::overhead);
+            out_.bytes_own += bytes + at::overhead;
+        } else {
+            add_block(place + at::overhead, bytes, is_free, false);
+        }
         free_before = is_free;
         previous = place;
         place += at::overhead + bytes;
@@ -1594,7 +1682,8 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
     std::uint64_t from = head;
     for (std::uint64_t place = segment_.word(head); place != 0;) {
         const heap_extent* const block = find(place + at::overhead);
-        if (block == nullptr || !block->is_free) {
+        if (block == nullptr || !block->is_free ||
+            in_slab_[static_cast<std::size_t>(block - out_.blocks.data())]) {
             if (out_.complete || block != nullptr) {
                 wrong("a free list contains something that is not a free block", from, place);
             }
@@ -1615,6 +1704,119 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
         before = place;
         from = place + 16;
         place = segment_.word(from);
+    }
+}
+
+// ---- slabs
+
+COHOLD_INLINE void heap_reader::add_block(std::uint64_t offset, std::uint64_t bytes, bool is_free,
+                                          bool in_slab) {
+    heap_extent block;
+    block.offset = offset;
+    block.bytes = bytes & 0x0000fffffffffff0u;
+    block.is_free = is_free ? 1 : 0;
+    out_.blocks.push_back(block);
+    in_slab_.push_back(in_slab);
+    ++(is_free ? out_.count_free : out_.count_in_use);
+    (is_free ? out_.bytes_free : out_.bytes_in_use) += bytes;
+    out_.largest_free = is_free ? std::max(out_.largest_free, bytes) : out_.largest_free;
+}
+
+COHOLD_INLINE std::uint64_t heap_reader::map_entry(std::uint64_t unit) {
+    const std::uint64_t all = field(at::slabs);
+    const unsigned which = slab_directory::part_of(unit);
+    if (all == 0 || which >= slab_directory::parts) {
+        return 0;
+    }
+    const std::uint64_t part =
+        which == 0 ? all + at::first_part : segment_.word(all + at::parts + which * 8);
+    std::uint32_t entry = 0;
+    if (part != 0) {
+        segment_.read(&entry, sizeof entry, part + (unit - slab_directory::begin_of(which)) * 4);
+    }
+    return entry;
+}
+
+COHOLD_INLINE std::uint64_t heap_reader::read_bits(std::uint64_t place, const slab& from,
+                                                   bool add) {
+    std::uint64_t used = 0;
+    for (std::uint32_t word = 0; word < from.words; ++word) {
+        std::uint64_t free = 0;
+        for (std::uint64_t each = 0; each < 3; ++each) {
+            free |= segment_.word(place + 64 + (each * from.stride + word) * 8);
+        }
+        const std::uint64_t mask = slab::mask_of(from.count, word);
+        used += static_cast<std::uint64_t>(std::popcount(mask & ~free));
+        for (std::uint32_t bit = 0; add && bit < 64 && (mask >> bit & 1) != 0; ++bit) {
+            const std::uint64_t bytes = slab_table.size[from.which];
+            add_block(from.begin + (word * 64 + bit) * bytes, bytes, (free >> bit & 1) != 0, true);
+        }
+    }
+    return used;
+}
+
+COHOLD_INLINE void heap_reader::add_slab(std::uint64_t begin, std::uint64_t bytes) {
+    const std::uint64_t place = map_entry(begin >> slab_unit_shift) * 64;
+    slab found{};
+    if (place == 0 || !segment_.read(&found, 64, place) || found.begin != begin ||
+        !found.is_sane(place, segment_.size()) ||
+        (bytes + at::overhead) / slab_unit != found.units) {
+        wrong("a slab's descriptor is damaged", begin, place);
+        return;
+    }
+    for (std::uint64_t unit = 1; unit < found.units; ++unit) {
+        if (map_entry((begin >> slab_unit_shift) + unit) * 64 != place) {
+            wrong("the map of slabs is wrong", begin + unit * slab_unit, place);
+        }
+    }
+    const std::uint64_t state = found.state & 3;
+    if (state != static_cast<std::uint64_t>(slab_state::parked) &&
+        (state != static_cast<std::uint64_t>(slab_state::active) || found.owner == nobody)) {
+        wrong("a slab is in an impossible state", place + offsetof(slab, state), found.state);
+    }
+    if (found.owner != nobody && (slot_of(found.owner) >= places_.slots ||
+                                  thread_of(found.owner) == 0 || generation_of(found.owner) == 0)) {
+        wrong("a slab's owner cannot exist", place, found.owner);
+    }
+    const std::uint64_t used = read_bits(place, found, true);
+    const std::uint64_t size = slab_table.size[found.which];
+    out_.bytes_own += at::overhead + bytes - found.count * size;
+    descriptors_.push_back(place);
+    out_.slabs.push_back({begin, bytes, place, static_cast<std::uint32_t>(size), found.count,
+                          found.count - static_cast<std::uint32_t>(used), slot_of(found.owner),
+                          thread_of(found.owner)});
+}
+
+COHOLD_INLINE void heap_reader::check_slabs(std::uint64_t from, bool owned, std::uint64_t slot) {
+    std::uint64_t before = 0;
+    for (std::uint64_t place = segment_.word(from); place != 0 && out_.complete;) {
+        const auto found = std::lower_bound(descriptors_.begin(), descriptors_.end(), place);
+        const auto index = static_cast<std::size_t>(found - descriptors_.begin());
+        if (found == descriptors_.end() || *found != place || listed_[index]) {
+            wrong("a list of slabs contains something else", from, place);
+            return;
+        }
+        listed_[index] = true;
+        const owner_word owner = segment_.word(place);
+        if (segment_.word(place + offsetof(slab, previous)) != before ||
+            (owner != nobody) != owned || (owned && slot_of(owner) != slot)) {
+            wrong("a slab is in a wrong list", place, segment_.word(place));
+        }
+        before = place;
+        from = place + offsetof(slab, next);
+        place = segment_.word(from);
+    }
+}
+
+COHOLD_INLINE void heap_reader::check_orphans() {
+    const std::uint64_t all = field(at::slabs);
+    for (std::uint64_t i = 0; i < slab_classes && all != 0; ++i) {
+        check_slabs(all + at::orphans + i * 8, false, 0);
+    }
+    for (std::size_t i = 0; i < listed_.size(); ++i) {
+        if (!listed_[i]) {
+            wrong("a slab is in no list", descriptors_[i], 0);
+        }
     }
 }
 
@@ -3770,6 +3972,7 @@ COHOLD_INLINE void journals_reader::read_journal(std::uint32_t slot, std::uint64
         take(chunk, journal::chunk_size, "a journal's second block is not a block",
              place + offsetof(journal, chunk));
     }
+    heap_.check_slabs(place + offsetof(journal, slabs), true, slot);
     const std::uint64_t begin = place + records_at;
     std::uint64_t top = segment_.word(place + offsetof(journal, top));
     while (top != begin) {
@@ -3865,6 +4068,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     out.objects = directory_reader(segment, places, heap, flaws).read();
     journals_reader journals(segment, places, heap, flaws);
     out.journals = journals.read();
+    heap.check_orphans();
     heap.check_used(journals.block_bytes());
     out.heap = std::move(heap.map());
     out.lost = segment.lost();
