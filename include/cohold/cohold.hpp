@@ -78,6 +78,7 @@
 #include <cohold/container/shm_message_queue.hpp>
 #include <cohold/container/shm_pool.hpp>
 #include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_service.hpp>
 #include <cohold/container/shm_set.hpp>
 #include <cohold/container/shm_shared_ptr.hpp>
 #include <cohold/container/shm_string.hpp>

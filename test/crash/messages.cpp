@@ -1,4 +1,4 @@
-// The operations of shm_message_queue, for the rig.
+// The operations of shm_message_queue and shm_service, for the rig.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <chrono>
@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "crash/explore.hpp"
 #include "crash/operations.hpp"
@@ -266,18 +267,93 @@ void declare_by_hand(registry& all) {
         .heals();
 }
 
+// ---- shm_service
+
+// Three places for calls, of which one is waiting: the maker's.
+struct calls {
+    cohold::shm_service<int, int> it{3};
+    cohold::detail::call_table table{3, 64, 64, cohold::if_killed::serve_again};
+
+    // Serves everything. Then the other places must be free, whoever had them.
+    std::string tell() {
+        std::error_code ec;
+        int served = 0;
+        int free = 0;
+        cohold::detail::owner_word me = cohold::detail::nobody;
+        while (auto* const slot = table.take(cohold::detail::at_once, me, ec)) {
+            served += table.reply(*slot, me, true) ? 1 : 0;
+        }
+        std::vector<cohold::detail::call_slot*> all;
+        while (auto* const slot = table.claim(cohold::detail::at_once, ec)) {
+            all.push_back(slot);
+            ++free;
+        }
+        for (auto* const slot : all) {
+            table.finish(*slot);
+        }
+        return (it.is_closed() ? "closed, " : "") + std::to_string(it.waiting()) + " and " +
+               std::to_string(served) + " served, " + std::to_string(free) + " free";
+    }
+};
+
+void declare_calls(registry& all) {
+    const auto on = [&](const char* name, const char* setup, auto act) {
+        return all
+            .add<calls>(
+                std::string("shm_service::") + name, setup,
+                [](const segment& where) {
+                    auto& made = where.construct<calls>(crash::subject);
+                    std::error_code ec;
+                    auto* const slot = made.table.claim(cohold::detail::at_once, ec);
+                    made.table.make(*slot);
+                },
+                act)
+            .heals();
+    };
+    const auto serve = [](bool good) {
+        return [good](calls& c) {
+            std::error_code ec;
+            cohold::detail::owner_word me = cohold::detail::nobody;
+            auto* const slot = c.table.take(cohold::detail::at_once, me, ec);
+            return slot != nullptr && c.table.reply(*slot, me, good);
+        };
+    };
+    const auto cancel = [](calls& c) {
+        std::error_code ec;
+        auto* const slot = c.table.claim(cohold::detail::at_once, ec);
+        if (slot != nullptr) {
+            c.table.make(*slot);
+            return !c.table.wait(*slot, cohold::detail::at_once, ec);
+        }
+        return false;
+    };
+    on("call", "cancelled at once", cancel);
+    on("next", "and a reply", serve(true));
+    on("next_for", "none", [](calls& c) { return static_cast<bool>(c.it.next_for(1us)); });
+    on("try_next", "and no reply", serve(false));
+    on("close", "", [](calls& c) { c.it.close(); });
+}
+
 } // namespace
 
 template <>
 inline constexpr bool cohold::enable_shareable<by_hand> = true;
+template <>
+inline constexpr bool cohold::enable_shareable<calls> = true;
 
 template <>
 struct cohold::type_description<by_hand> {
     static constexpr void write(type_writer& out) { out.text("by_hand"); }
 };
 
+template <>
+struct cohold::type_description<calls> {
+    static constexpr void write(type_writer& out) { out.text("calls"); }
+};
+
 void crash::declare(registry& all) {
     declare_pushes(all);
     declare_pops(all);
     declare_by_hand(all);
+    declare_calls(all);
 }
