@@ -327,11 +327,16 @@ void declare_calls(registry& all) {
         }
         return false;
     };
-    on("call", "cancelled at once", cancel);
+    // A killed client's call that waits is served in vain.
+    on("call", "cancelled at once", cancel).also([](calls& c) {
+        std::error_code ec;
+        auto* const slot = c.table.claim(cohold::detail::at_once, ec);
+        c.table.make(*slot);
+    });
     on("next", "and a reply", serve(true));
     on("next_for", "none", [](calls& c) { return static_cast<bool>(c.it.next_for(1us)); });
     on("try_next", "and no reply", serve(false));
-    on("close", "", [](calls& c) { c.it.close(); });
+    on("close", "one waits", [](calls& c) { c.it.close(); });
 }
 
 } // namespace
