@@ -217,11 +217,9 @@ void declare_for(registry& all) {
     }
     // The victim has claimed the last place. A survivor takes it, without a pop in between.
     on<T, Concurrency>(all, "try_push", {"one place left", 7, 1}, [](Q& q) {
-        std::error_code ec;
         bool pushed = false;
-        do {
-            pushed = q.it.try_push(q.spare[0], ec);
-        } while (ec == cohold::errc::busy && ::usleep(200) == 0);
+        until_decided([&](std::error_code& ec) { pushed = q.it.try_push(q.spare[0], ec); });
+        must(pushed || q.it.size() == q.it.capacity(), "a push was refused with room");
         return pushed;
     }).heals();
     // The producers have to look at the head again. A survivor finds the room, too.
