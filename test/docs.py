@@ -45,7 +45,8 @@ def check_errors():
 def check_header():
     """Offsets of the header, as layout.hpp asserts them."""
     code = re.findall(r"offsetof\(segment_header, (\w+)\) == (\d+)", header("engine/header.hpp"))
-    heap = ["row_map", "column_maps", "used", "first", "end", "heads", "log_size", "log"]
+    heap = ["row_map", "column_maps", "used", "first", "end", "heads", "log_size", "log",
+            "slabs"]
     page = [(row[2].strip("`"), row[0]) for row in rows("layout.md", r"\d+", 3)
             if len(row) == 3 and row[2].startswith("`") and row[2].strip("`") not in heap]
     return equal("layout.md", page, [("magic", "0"), *code])

@@ -75,7 +75,10 @@ running=
 clean_up() {
     trap '' HUP INT TERM
     for process in $running; do
-        kill "$process" 2>/dev/null
+        # Again and again: a signal is lost if it finds the shell's child before that is the program.
+        while kill "$process" 2>/dev/null; do
+            sleep 0.05
+        done
         wait "$process" 2>/dev/null
     done
     running=
