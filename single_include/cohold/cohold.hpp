@@ -37471,6 +37471,715 @@ struct type_description<shm_queue<T, Concurrency, Waiting, Overflow>> {
 COHOLD_NAMESPACE_END
 
 #endif
+// Requests and replies between processes: clients call, servers take calls and reply.
+#ifndef COHOLD_CONTAINER_SHM_SERVICE_HPP
+#define COHOLD_CONTAINER_SHM_SERVICE_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// The part of shm_service that does not depend on the types of requests and responses.
+#ifndef COHOLD_CONTAINER_DETAIL_CALL_TABLE_HPP
+#define COHOLD_CONTAINER_DETAIL_CALL_TABLE_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What happens to a call whose server is killed before it has replied.
+enum class if_killed : std::uint32_t {
+    serve_again, ///< another server serves it: at least once
+    fail         ///< it fails, with std::errc::connection_reset: at most once
+};
+
+namespace detail {
+
+enum class call_state : std::uint32_t {
+    free = 0,
+    filling = 1,  // the client writes the request
+    waiting = 2,  // for a server
+    serving = 3,  // by a server
+    answered = 4, // the client may read
+    failed = 5,   // the server gave up or died
+    cancelled = 6 // the client gave up, and the server does not know yet
+};
+
+// The word: bits 0 to 19 the state; above, a process, as in an owner word: the server while serving
+// or cancelled, otherwise the client, so that no call is taken for another one in the same slot.
+// Every change is one compare-and-swap or, by the one who is at work, one store.
+struct alignas(64) call_slot {
+    std::atomic<std::uint64_t> word;
+    std::atomic<std::uint64_t> client; // set while filling
+    std::atomic<std::uint64_t> ticket; // in the order of calls
+    wait_word answered;
+    std::uint32_t unused;
+};
+
+static_assert(sizeof(call_slot) == 64);
+
+class call_table {
+  public:
+    [[gnu::cold]] call_table(std::uint64_t count, std::size_t size, std::size_t alignment,
+                             if_killed what, const shm_allocator<std::byte>& allocator = {});
+
+    call_table(const call_table&) = delete;
+    call_table& operator=(const call_table&) = delete;
+
+    [[gnu::cold]] ~call_table();
+
+    // For clients: a slot for a request; nullptr in vain, with the reason.
+    [[nodiscard]] call_slot* claim(deadline until, std::error_code& ec) noexcept;
+
+    // Makes the call whose request has been written.
+    void make(call_slot& slot) noexcept;
+
+    // Waits for its response. False: the slot is free again, or will be.
+    [[nodiscard]] bool wait(call_slot& slot, deadline until, std::error_code& ec) noexcept;
+
+    // The response has been read.
+    void finish(call_slot& slot) noexcept;
+
+    // For servers.
+    [[nodiscard]] call_slot* take(deadline until, owner_word& me, std::error_code& ec) noexcept;
+
+    [[nodiscard]] bool is_cancelled(const call_slot& slot, owner_word me) const noexcept;
+
+    // `good`: the response has been written.
+    [[nodiscard]] bool reply(call_slot& slot, owner_word me, bool good) noexcept;
+
+    void close() noexcept;
+
+    [[nodiscard]] bool is_closed() const noexcept {
+        return closed_.load(std::memory_order_acquire) != 0;
+    }
+
+    [[nodiscard]] std::uint64_t capacity() const noexcept { return count_; }
+
+    [[nodiscard]] std::uint64_t waiting() const noexcept;
+
+    // Except that there is no call, or no reply in time.
+    static void raise_failure(const std::error_code& ec);
+
+  private:
+    [[nodiscard]] call_slot& at(std::uint32_t index) const noexcept {
+        return *reinterpret_cast<call_slot*>(memory_.get() + std::size_t{index} * stride_);
+    }
+
+    [[nodiscard]] owner_word enter(std::error_code& ec) const noexcept;
+
+    [[nodiscard]] segment_header& header() const noexcept { return allocator_.bound_header(); }
+
+    [[nodiscard]] call_slot* try_claim(owner_word me, bool thorough) noexcept;
+
+    [[nodiscard]] call_slot* try_take(owner_word me) noexcept;
+
+    // What has become of the call.
+    [[nodiscard]] outcome look(call_slot& slot) noexcept;
+
+    void free_slot(call_slot& slot) noexcept;
+
+    shm_allocator<std::byte> allocator_;
+    offset_ptr<std::byte> memory_{};
+    std::uint32_t stride_ = 0;
+    std::uint32_t count_ = 0;
+    if_killed what_;
+    std::atomic<std::uint32_t> closed_{0};
+    std::atomic<std::uint64_t> tickets_{0};
+    wait_word calls_;  // servers sleep here
+    wait_word places_; // clients sleep here
+};
+
+static_assert(sizeof(call_table) == 48);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for call_table.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_CALL_TABLE_IPP
+#define COHOLD_CONTAINER_DETAIL_CALL_TABLE_IPP
+
+
+#include <cerrno>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[nodiscard]] inline std::uint64_t call_word(owner_word owner, call_state state) noexcept {
+    return (owner & ~std::uint64_t{0xfffff}) | static_cast<std::uint32_t>(state);
+}
+
+[[nodiscard]] inline call_state call_state_of(std::uint64_t word) noexcept {
+    return static_cast<call_state>(word & 0xfffffu);
+}
+
+[[nodiscard]] inline owner_word worker_of(std::uint64_t word) noexcept {
+    return word & ~std::uint64_t{0xfffff};
+}
+
+COHOLD_INLINE call_table::call_table(std::uint64_t count, std::size_t size, std::size_t alignment,
+                                     if_killed what, const shm_allocator<std::byte>& allocator)
+    : allocator_(allocator), what_(what) {
+    constexpr std::uint64_t most = 65536;
+    constexpr std::size_t largest = 1u << 30;
+    const error_context context("construct", "shm_service", "");
+    if (count == 0 || count > most || size > largest) {
+        raise(errc::invalid_size, "calls: expected 1 to %llu, found %lld, of %zu bytes",
+              static_cast<unsigned long long>(most), static_cast<long long>(count), size);
+    }
+    std::error_code ec;
+    memory_ = static_cast<std::byte*>(allocate_objects(
+        allocator_.header(), static_cast<std::size_t>(count), size, alignment, ec));
+    raise_if(ec);
+    stride_ = static_cast<std::uint32_t>(size);
+    count_ = static_cast<std::uint32_t>(count);
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        ::new (static_cast<void*>(&at(i))) call_slot{};
+    }
+}
+
+COHOLD_INLINE call_table::~call_table() {
+    if (count_ == 0) {
+        return; // destroyed already, by a process that was killed afterwards
+    }
+    const report_keeper keeper;
+    undo_scope<shm_allocator<std::byte>> section(allocator_, without_journal::happens);
+    section.words(this, this, sizeof *this);
+    deallocate(header(), memory_.get());
+    memory_ = nullptr;
+    count_ = 0;
+    closed_.store(1, std::memory_order_relaxed);
+    keep_stores_of(this);
+}
+
+COHOLD_INLINE owner_word call_table::enter(std::error_code& ec) const noexcept {
+    if (allocator_.header() == nullptr) [[unlikely]] {
+        fail(ec, errc::no_segment, "a shm_service must be in a segment");
+        return nobody;
+    }
+    return participant_of(header(), ec);
+}
+
+COHOLD_INLINE std::uint64_t call_table::waiting() const noexcept {
+    std::uint64_t found = 0;
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        const std::uint64_t word = at(i).word.load(std::memory_order_relaxed);
+        found += call_state_of(word) == call_state::waiting ? 1u : 0u;
+    }
+    return found;
+}
+
+COHOLD_INLINE void call_table::close() noexcept {
+    closed_.store(1, std::memory_order_seq_cst);
+    calls_.wake_all();
+    places_.wake_all();
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        at(i).answered.wake_all();
+    }
+}
+
+COHOLD_INLINE void call_table::raise_failure(const std::error_code& ec) {
+    if (ec != errc::closed && ec != errc::empty && ec != std::errc::timed_out) {
+        raise_if(ec);
+    }
+}
+
+COHOLD_INLINE void call_table::free_slot(call_slot& slot) noexcept {
+    slot.word.store(call_word(nobody, call_state::free), std::memory_order_release);
+    if (places_.awaited()) {
+        places_.wake(1);
+    }
+}
+
+COHOLD_INLINE call_slot* call_table::try_claim(owner_word me, bool thorough) noexcept {
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        call_slot& slot = at(i);
+        std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        bool available = call_state_of(word) == call_state::free;
+        if (!available && thorough) {
+            // Of a dead client, or cancelled and its server is dead.
+            switch (call_state_of(word)) {
+            case call_state::filling:
+            case call_state::cancelled:
+                available = !is_alive(header(), worker_of(word));
+                break;
+            case call_state::waiting:
+            case call_state::answered:
+            case call_state::failed:
+                available = !is_alive(header(), slot.client.load(std::memory_order_relaxed));
+                break;
+            case call_state::serving:
+                available = !is_alive(header(), worker_of(word)) &&
+                            !is_alive(header(), slot.client.load(std::memory_order_relaxed));
+                break;
+            default:
+                break;
+            }
+        }
+        if (available && slot.word.compare_exchange_strong(word, call_word(me, call_state::filling),
+                                                           std::memory_order_acq_rel)) {
+            slot.client.store(me, std::memory_order_relaxed);
+            return &slot;
+        }
+    }
+    return nullptr;
+}
+
+COHOLD_INLINE call_slot* call_table::claim(deadline until, std::error_code& ec) noexcept {
+    const owner_word me = enter(ec);
+    call_slot* found = nullptr;
+    std::uint32_t attempts = 0;
+    const auto attempt = [&]() noexcept {
+        if (is_closed()) {
+            return outcome::closed;
+        }
+        const bool thorough = attempts == 0 || attempts > waiting::adaptive::spins;
+        ++attempts;
+        found = try_claim(me, thorough);
+        return found != nullptr ? outcome::done : outcome::blocked;
+    };
+    if (!ec) {
+        outcome result = attempt();
+        if (result == outcome::blocked) {
+            result = await<waiting::adaptive>(places_, attempt, until).what;
+        }
+        if (result == outcome::closed) {
+            ec = make_error_code(errc::closed);
+        } else if (result != outcome::done) {
+            ec = std::make_error_code(std::errc::timed_out);
+        }
+    }
+    return found;
+}
+
+COHOLD_INLINE outcome call_table::look(call_slot& slot) noexcept {
+    std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    switch (call_state_of(word)) {
+    case call_state::answered:
+    case call_state::failed:
+        return outcome::done;
+    case call_state::serving:
+        break;
+    default:
+        return outcome::blocked;
+    }
+    return outcome::held;
+}
+
+COHOLD_INLINE void call_table::make(call_slot& slot) noexcept {
+    slot.ticket.store(tickets_.fetch_add(1, std::memory_order_relaxed), std::memory_order_relaxed);
+    slot.word.store(call_word(slot.client.load(std::memory_order_relaxed), call_state::waiting),
+                    std::memory_order_release);
+    if (calls_.awaited()) {
+        calls_.wake(1);
+    }
+}
+
+COHOLD_INLINE bool call_table::wait(call_slot& slot, deadline until, std::error_code& ec) noexcept {
+    std::uint32_t attempts = 0;
+    const auto attempt = [&]() noexcept {
+        const outcome found = look(slot);
+        std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        if (found == outcome::held && ++attempts > waiting::adaptive::spins &&
+            call_state_of(word) == call_state::serving && !is_alive(header(), worker_of(word))) {
+            const call_state next =
+                what_ == if_killed::fail ? call_state::failed : call_state::waiting;
+            if (slot.word.compare_exchange_strong(
+                    word, call_word(slot.client.load(std::memory_order_relaxed), next),
+                    std::memory_order_acq_rel) &&
+                next == call_state::waiting && calls_.awaited()) {
+                calls_.wake(1);
+            }
+            return look(slot);
+        }
+        if (is_closed() && call_state_of(word) == call_state::waiting) {
+            return outcome::closed;
+        }
+        return found;
+    };
+    outcome result = attempt();
+    if (result == outcome::blocked || result == outcome::held) {
+        result = await<waiting::adaptive>(slot.answered, attempt, until).what;
+    }
+    // Cancels it, unless it is at its end by now.
+    std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    for (;;) {
+        const call_state state = call_state_of(word);
+        if (state == call_state::answered) {
+            return true;
+        }
+        if (state == call_state::failed) {
+            const error_context context("call", "shm_service", "");
+            fail_errno(ec, ECONNRESET, "the server of the call was killed, or did not reply");
+            free_slot(slot);
+            return false;
+        }
+        const bool served = state == call_state::serving;
+        const std::uint64_t next = served ? call_word(worker_of(word), call_state::cancelled)
+                                          : call_word(nobody, call_state::free);
+        if (slot.word.compare_exchange_strong(word, next, std::memory_order_acq_rel)) {
+            ec = result == outcome::closed ? make_error_code(errc::closed)
+                                           : std::make_error_code(std::errc::timed_out);
+            if (!served && places_.awaited()) {
+                places_.wake(1);
+            }
+            return false;
+        }
+    }
+}
+
+COHOLD_INLINE void call_table::finish(call_slot& slot) noexcept {
+    free_slot(slot);
+}
+
+COHOLD_INLINE call_slot* call_table::try_take(owner_word me) noexcept {
+    for (;;) {
+        call_slot* oldest = nullptr;
+        std::uint64_t ticket = 0;
+        std::uint64_t expected = 0;
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            call_slot& slot = at(i);
+            const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+            if (call_state_of(word) == call_state::waiting) {
+                const std::uint64_t its = slot.ticket.load(std::memory_order_relaxed);
+                if (oldest == nullptr || static_cast<std::int64_t>(its - ticket) < 0) {
+                    oldest = &slot;
+                    ticket = its;
+                    expected = word;
+                }
+            }
+        }
+        if (oldest == nullptr) {
+            return nullptr;
+        }
+        if (oldest->word.compare_exchange_strong(expected, call_word(me, call_state::serving),
+                                                 std::memory_order_acq_rel)) {
+            return oldest;
+        }
+    }
+}
+
+COHOLD_INLINE call_slot* call_table::take(deadline until, owner_word& me,
+                                          std::error_code& ec) noexcept {
+    me = enter(ec);
+    call_slot* found = nullptr;
+    const auto attempt = [&]() noexcept {
+        found = try_take(me);
+        return found != nullptr ? outcome::done : is_closed() ? outcome::closed : outcome::blocked;
+    };
+    if (!ec) {
+        wait_result result{attempt(), false};
+        const bool waits = until.nanoseconds != at_once.nanoseconds;
+        if (result.what == outcome::blocked && waits) {
+            result = await<waiting::adaptive>(calls_, attempt, until);
+        }
+        if (result.what == outcome::done && result.slept && calls_.awaited()) {
+            calls_.wake(1); // there may be a call for another sleeper
+        }
+        if (result.what == outcome::closed) {
+            ec = make_error_code(errc::closed);
+        } else if (result.what != outcome::done) {
+            ec = waits ? std::make_error_code(std::errc::timed_out) : make_error_code(errc::empty);
+        }
+    }
+    return found;
+}
+
+COHOLD_INLINE bool call_table::is_cancelled(const call_slot& slot, owner_word me) const noexcept {
+    return slot.word.load(std::memory_order_acquire) != call_word(me, call_state::serving);
+}
+
+COHOLD_INLINE bool call_table::reply(call_slot& slot, owner_word me, bool good) noexcept {
+    if (!is_participant(header()) || !is_this_process(header(), me)) {
+        return false; // a forked child's copy
+    }
+    std::uint64_t word = call_word(me, call_state::serving);
+    if (slot.word.compare_exchange_strong(
+            word,
+            call_word(slot.client.load(std::memory_order_relaxed),
+                      good ? call_state::answered : call_state::failed),
+            std::memory_order_acq_rel)) {
+        if (slot.answered.awaited()) {
+            slot.answered.wake_all();
+        }
+        return true;
+    }
+    if (word == call_word(me, call_state::cancelled)) {
+        free_slot(slot);
+    }
+    return false;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Requests from any number of clients to any number of servers, and their replies. A call is
+/// served by one server; calls begin to be served in the order in which they were made.
+///
+/// *Thread and process safety*: every member but constructor and destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: a client's calls
+/// disappear; what a server had begun to serve is served by another one, or fails with
+/// std::errc::connection_reset, as `if_killed` says, as soon as the client looks again, some ms
+/// later. Everything is immediate, also in a section. *Complexity*: a step for each place of the
+/// table; a system call only to sleep, to wake a sleeper, and to ask whether a process is alive.
+template <class Request, class Response>
+class shm_service {
+    static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Response>,
+                  "cohold: requests and responses are copied byte by byte: they own nothing. Large "
+                  "ones can be objects of a shm_pool, named by their numbers");
+
+  public:
+    using request_type = Request;
+    using response_type = Response;
+    using size_type = std::size_t;
+    using allocator_type = shm_allocator<std::byte>;
+
+    class incoming;
+
+    /// `calls`: how many calls can be made or served at the same time. *Errors*: errc::invalid_size
+    /// if it is 0, negative or more than 65,536; the allocator's errors.
+    template <std::integral Count>
+    explicit shm_service(Count calls, if_killed what = if_killed::serve_again,
+                         const allocator_type& allocator = allocator_type())
+        : table_(static_cast<std::uint64_t>(calls), sizeof(place), alignof(place), what,
+                 allocator) {
+        static_assert(detail::assert_shareable<Request>() && detail::assert_shareable<Response>());
+    }
+
+    shm_service(const shm_service&) = delete;
+    shm_service& operator=(const shm_service&) = delete;
+
+    /// No thread may use the service any more.
+    ~shm_service() = default;
+
+    /// Waits until a server has replied. Nothing if the service is closed before a server takes the
+    /// call. *Errors*: std::errc::connection_reset if the server was killed, as `if_killed`
+    /// says, or did not reply; those of attaching.
+    std::optional<Response> call(const Request& request) {
+        return call_or_throw(request, detail::deadline::never());
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration: then the call is cancelled.
+    template <detail::duration_like Duration>
+    std::optional<Response> call(const Request& request, const Duration& patience) {
+        return call_or_throw(request, detail::deadline_in(patience));
+    }
+
+    // `ec` is clear if there is a response. Otherwise it is std::errc::timed_out, errc::closed, or
+    // one of the errors above.
+
+    std::optional<Response> call(const Request& request, std::error_code& ec) noexcept {
+        return call_until(request, detail::deadline::never(), ec);
+    }
+
+    template <detail::duration_like Duration>
+    std::optional<Response> call(const Request& request, const Duration& patience,
+                                 std::error_code& ec) noexcept {
+        return call_until(request, detail::deadline_in(patience), ec);
+    }
+
+    /// The next call; waits for one. False once the service is closed.
+    [[nodiscard]] incoming next() { return next_or_throw(detail::deadline::never()); }
+
+    /// Does not wait.
+    [[nodiscard]] incoming try_next() { return next_or_throw(detail::at_once); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] incoming next_for(const Duration& patience) {
+        return next_or_throw(detail::deadline_in(patience));
+    }
+
+    // `ec`: errc::empty, std::errc::timed_out, errc::closed, or an error of attaching.
+
+    [[nodiscard]] incoming next(std::error_code& ec) noexcept {
+        return next_until(detail::deadline::never(), ec);
+    }
+
+    [[nodiscard]] incoming try_next(std::error_code& ec) noexcept {
+        return next_until(detail::at_once, ec);
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] incoming next_for(const Duration& patience, std::error_code& ec) noexcept {
+        return next_until(detail::deadline_in(patience), ec);
+    }
+
+    /// From now on calls fail, also those that no server has taken yet. Wakes all waiters.
+    void close() noexcept { table_.close(); }
+
+    [[nodiscard]] bool is_closed() const noexcept { return table_.is_closed(); }
+
+    /// How many calls can be made or served at the same time.
+    [[nodiscard]] size_type capacity() const noexcept {
+        return static_cast<size_type>(table_.capacity());
+    }
+
+    /// How many calls wait for a server. An estimate while other threads use the service.
+    [[nodiscard]] size_type waiting() const noexcept {
+        return static_cast<size_type>(table_.waiting());
+    }
+
+  private:
+    struct place {
+        detail::call_slot slot;
+        alignas(Request) std::byte request[sizeof(Request)];
+        alignas(Response) std::byte response[sizeof(Response)];
+    };
+
+    template <class T>
+    static T read(const std::byte* bytes) noexcept {
+        struct alignas(T) copied {
+            std::byte bytes[sizeof(T)];
+        } copy;
+
+        std::memcpy(copy.bytes, bytes, sizeof(T));
+        return __builtin_bit_cast(T, copy);
+    }
+
+    std::optional<Response> call_until(const Request& request, detail::deadline until,
+                                       std::error_code& ec) noexcept {
+        detail::clear(ec);
+        std::optional<Response> result;
+        detail::call_slot* const slot = table_.claim(until, ec);
+        if (slot != nullptr) {
+            place& mine = *reinterpret_cast<place*>(slot);
+            std::memcpy(mine.request, __builtin_addressof(request), sizeof(Request));
+            table_.make(*slot);
+            if (table_.wait(*slot, until, ec)) {
+                result = read<Response>(mine.response);
+                table_.finish(*slot);
+            }
+        }
+        return result;
+    }
+
+    std::optional<Response> call_or_throw(const Request& request, detail::deadline until) {
+        std::error_code ec;
+        std::optional<Response> result = call_until(request, until, ec);
+        detail::call_table::raise_failure(ec);
+        return result;
+    }
+
+    [[nodiscard]] incoming next_until(detail::deadline until, std::error_code& ec) noexcept;
+
+    [[nodiscard]] incoming next_or_throw(detail::deadline until);
+
+    detail::call_table table_;
+};
+
+/// A call that this server serves: true if there is one. If it is destroyed without a reply, by an
+/// exception for instance, the call fails with std::errc::connection_reset.
+template <class Request, class Response>
+class shm_service<Request, Response>::incoming {
+  public:
+    /// None.
+    incoming() noexcept = default;
+
+    incoming(incoming&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), at_(other.at_), owner_(other.owner_) {}
+
+    incoming& operator=(incoming&& other) noexcept {
+        if (this != &other) {
+            drop();
+            table_ = std::exchange(other.table_, nullptr);
+            at_ = other.at_;
+            owner_ = other.owner_;
+        }
+        return *this;
+    }
+
+    ~incoming() { drop(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return table_ != nullptr; }
+
+    [[nodiscard]] Request request() const noexcept { return read<Request>(at_->request); }
+
+    /// Has the client given up? Then a reply is in vain.
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return table_->is_cancelled(at_->slot, owner_);
+    }
+
+    /// Ends the call. Returns false if the client has given up.
+    bool reply(const Response& response) noexcept {
+        std::memcpy(at_->response, __builtin_addressof(response), sizeof(Response));
+        return std::exchange(table_, nullptr)->reply(at_->slot, owner_, true);
+    }
+
+  private:
+    friend shm_service;
+
+    incoming(detail::call_table& table, place& at, detail::owner_word owner) noexcept
+        : table_(&table), at_(&at), owner_(owner) {}
+
+    void drop() noexcept {
+        if (table_ != nullptr) {
+            static_cast<void>(std::exchange(table_, nullptr)->reply(at_->slot, owner_, false));
+        }
+    }
+
+    detail::call_table* table_ = nullptr;
+    place* at_ = nullptr;
+    detail::owner_word owner_ = detail::nobody;
+};
+
+template <class Request, class Response>
+typename shm_service<Request, Response>::incoming
+shm_service<Request, Response>::next_until(detail::deadline until, std::error_code& ec) noexcept {
+    detail::clear(ec);
+    detail::owner_word me = detail::nobody;
+    detail::call_slot* const slot = table_.take(until, me, ec);
+    return slot != nullptr ? incoming(table_, *reinterpret_cast<place*>(slot), me) : incoming();
+}
+
+template <class Request, class Response>
+typename shm_service<Request, Response>::incoming
+shm_service<Request, Response>::next_or_throw(detail::deadline until) {
+    std::error_code ec;
+    incoming result = next_until(until, ec);
+    detail::call_table::raise_failure(ec);
+    return result;
+}
+
+template <class Request, class Response>
+inline constexpr bool enable_shareable<shm_service<Request, Response>> = true;
+
+template <class Request, class Response>
+struct type_description<shm_service<Request, Response>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_service<");
+        out.type<Request>();
+        out.text(",");
+        out.type<Response>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
 // shm_set and shm_multiset: ordered sets in shared memory, with the interfaces of std::set and
 // std::multiset.
 #ifndef COHOLD_CONTAINER_SHM_SET_HPP
