@@ -31897,7 +31897,9 @@ COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t lengt
         const side lock(producers_, header(), me, until);
         what = lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
         if (what == outcome::done) {
-            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
+            if (length != 0) { // no bytes may be at nullptr
+                std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
+            }
             pass_on(claimed.place);
         }
         return what;
