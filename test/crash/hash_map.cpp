@@ -303,6 +303,7 @@ void declare_set(registry& all) {
     // They change nothing, or only the word of a lock.
     for (const std::string of : {"shm_hash_map::", "shm_hash_set::"}) {
         all.covered(of + "cvisit", of + "erase");
+        all.covered(of + "rehash", of + "reserve");
         all.covered(of + "cvisit_all", of + "erase_if");
         all.covered(of + "cvisit_while", of + "erase_if");
     }

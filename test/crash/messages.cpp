@@ -114,10 +114,11 @@ std::string drained(queue& from) {
 }
 
 template <class Act>
-auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
+auto on_guard(registry& all, const std::string& name, const state& in, const Act& act,
+              const char* how = "") {
     return all
         .add<one>(
-            std::string("shm_message_queue::") + name, std::string(in.name) + how,
+            name, std::string(in.name) + how,
             [&in](const segment& where) { in.make(where.construct<one>(crash::subject).it); },
             [act](one& q) { return act(q.it); })
         .hasty("takes everything, and destroys it",
@@ -127,6 +128,11 @@ auto on(registry& all, const char* name, const state& in, const Act& act, const 
                    crash::usurp(where);
                })
         .heals();
+}
+
+template <class Act>
+auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
+    return on_guard(all, std::string("shm_message_queue::") + name, in, act, how);
 }
 
 bool push(queue& q) {
@@ -238,6 +244,32 @@ void declare_pops(registry& all) {
     });
 }
 
+void declare_guards(registry& all) {
+    on_guard(all, "claimed_message::commit", several, [](queue& q) {
+        auto claimed = q.try_claim(3);
+        write(claimed, "new");
+        return claimed.commit();
+    });
+    on_guard(all, "claimed_message::abandon", several, [](queue& q) {
+        auto claimed = q.try_claim(3);
+        claimed.abandon();
+    });
+    on_guard(all, "claimed_message::operator=", one_there, [](queue& q) {
+        auto claimed = q.try_claim(3);
+        claimed = q.try_claim(longer.size());
+        write(claimed, longer);
+        return claimed.commit();
+    });
+    on_guard(all, "message::release", several, [](queue& q) {
+        auto first = q.try_pop();
+        first.release();
+    }).also([](one& q) { first_comes_last(q.it); });
+    on_guard(all, "message::operator=", alike, [](queue& q) {
+        auto held = q.try_pop();
+        held = q.try_pop();
+    }).also([](one& q) { pop(q.it); });
+}
+
 // Destroyed by hand: its address, and whether it exists.
 struct by_hand {
     alignas(queue) std::byte room[sizeof(queue)];
@@ -300,7 +332,7 @@ void declare_calls(registry& all) {
     const auto on = [&](const char* name, const char* setup, auto act) {
         return all
             .add<calls>(
-                std::string("shm_service::") + name, setup,
+                name, setup,
                 [](const segment& where) {
                     auto& made = where.construct<calls>(crash::subject);
                     std::error_code ec;
@@ -328,15 +360,19 @@ void declare_calls(registry& all) {
         return false;
     };
     // A killed client's call that waits is served in vain.
-    on("call", "cancelled at once", cancel).also([](calls& c) {
+    on("shm_service::call", "cancelled at once", cancel).also([](calls& c) {
         std::error_code ec;
         auto* const slot = c.table.claim(cohold::detail::at_once, ec);
         c.table.make(*slot);
     });
-    on("next", "and a reply", serve(true));
-    on("next_for", "none", [](calls& c) { return static_cast<bool>(c.it.next_for(1us)); });
-    on("try_next", "and no reply", serve(false));
-    on("close", "one waits", [](calls& c) { c.it.close(); });
+    on("shm_service::next", "and a reply", serve(true));
+    // What a server holds is a place of the table.
+    on("incoming::reply", "one waits", serve(true));
+    on("incoming::operator=", "dropped", serve(false));
+    on("shm_service::next_for", "none",
+       [](calls& c) { return static_cast<bool>(c.it.next_for(1us)); });
+    on("shm_service::try_next", "and no reply", serve(false));
+    on("shm_service::close", "one waits", [](calls& c) { c.it.close(); });
 }
 
 } // namespace
@@ -359,6 +395,7 @@ struct cohold::type_description<calls> {
 void crash::declare(registry& all) {
     declare_pushes(all);
     declare_pops(all);
+    declare_guards(all);
     declare_by_hand(all);
     declare_calls(all);
 }
