@@ -30,10 +30,14 @@ BUGS = [
      "        write(base() + top, at, bytes);\n",
      "guarded", "pop, pop, push"),
     ("a_message_is_passed_on_before_it_is_written",
-     "            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n"
+     "            if (length != 0) { // no bytes may be at nullptr\n"
+     "                std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n"
+     "            }\n"
      "            pass_on(claimed.place);\n",
      "            pass_on(claimed.place);\n"
-     "            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n",
+     "            if (length != 0) { // no bytes may be at nullptr\n"
+     "                std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n"
+     "            }\n",
      "messages", "try_push, one"),
     ("nobody_knows_which_message_is_being_removed",
      "        removing_ = taken.place;\n"
