@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <ctime>
@@ -108,7 +109,8 @@ TEST_CASE("a pool ends full, and lends nothing twice, when processes are killed"
         REQUIRE(kill(each, SIGKILL) == 0);
         REQUIRE(waitpid(each, nullptr, 0) == each);
     }
-    while (queue.try_pop()) {
+    // It takes some ms until the side of a dead consumer is free.
+    while (queue.pop_for(std::chrono::milliseconds(100))) {
     }
     std::vector<loan> all;
     for (std::size_t i = 0; i < count; ++i) {
