@@ -41,11 +41,11 @@ struct one {
             text += std::to_string(priority) + ":" + each + " ";
         }
         text += ")";
+        if (!it.empty()) { // before the push, which repairs what it finds
+            text += ", and the size is " + std::to_string(it.size());
+        }
         if (!it.is_closed() && (!it.try_push(std::string(it.capacity(), 'x')) || !it.try_pop())) {
             text += ", and some room is lost";
-        }
-        if (!it.empty()) {
-            text += ", and the size is " + std::to_string(it.size());
         }
         return text;
     }

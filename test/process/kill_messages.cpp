@@ -238,8 +238,7 @@ TEST_CASE(
     }
 }
 
-// Known fault: now and then the queue does not become empty again (docs/reliability.md, Limits).
-TEST_CASE("all of the room comes back after kills" * doctest::may_fail()) {
+TEST_CASE("all of the room comes back after kills") {
     const auto handle = segment<mechanism::memfd>::create(std::size_t{1} << 20);
     auto& queue = handle.construct<shm_message_queue>("queue", 6000);
     std::mt19937 random(99);

@@ -402,7 +402,9 @@ COHOLD_INLINE void message_store::pass_on(std::uint32_t place) noexcept {
 
 COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message_place& taken,
                                           std::error_code& ec) noexcept {
-    if (is_empty() && !is_closed() && (!thorough || listed_.load(std::memory_order_relaxed) == 0)) {
+    // By the size: a repair that was cut may have left lists without bits.
+    if (is_empty() && !is_closed() &&
+        (!thorough || (listed_.load(std::memory_order_relaxed) == 0 && size() == 0))) {
         return outcome::blocked;
     }
     const owner_word me = enter(ec);
@@ -490,9 +492,12 @@ COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
         }
         removing_ = taken.place;
         next_step();
+        // First: once no list tells of the message, nobody has a reason to lock, and to repair.
+        released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        next_step();
         unlink(block);
         note_list(taken.priority);
-        released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        next_step();
         block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
         next_step();
         removing_ = 0;
