@@ -34,7 +34,7 @@ struct by_instance {
     }
 };
 
-// Written by the owner, read by all, and opened whoever owns it. For data that nobody has to trust.
+// Written by the owner, read by all, and opened no matter which user owns it.
 struct public_notice {
     static constexpr mode_t bits = 0644;
 

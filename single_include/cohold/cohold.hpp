@@ -11064,7 +11064,7 @@ namespace detail {
 // ---- words that live threads of other processes read, too
 
 // Stores a word that must not be reordered by the compiler. A kill takes effect between two
-// instructions, so the processor needs a fence only for those who read it while this thread lives.
+// instructions, so the processor needs a fence only for threads that read it while this one lives.
 template <int Order = __ATOMIC_RELAXED>
 [[gnu::always_inline]] inline void put_word(std::uint64_t& word, std::uint64_t value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -11127,7 +11127,7 @@ inline constexpr std::uint32_t most_slab_words = 64;
 
 // Active: its owner takes blocks from it, or is in the middle of something. Parked: its owner only
 // frees blocks of it, each by one store, after which it does not write to the slab. So once all
-// blocks are free, whoever holds the heap's lock may give the slab back to the heap. Claimed: this
+// blocks are free, the holder of the heap's lock may give the slab back to the heap. Claimed: this
 // is being done.
 enum class slab_state : std::uint64_t { parked = 1, active = 2, claimed = 3 };
 
@@ -32104,7 +32104,9 @@ COHOLD_INLINE void message_store::pass_on(std::uint32_t place) noexcept {
 
 COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message_place& taken,
                                           std::error_code& ec) noexcept {
-    if (is_empty() && !is_closed() && (!thorough || listed_.load(std::memory_order_relaxed) == 0)) {
+    // By the size: a repair that was cut may have left lists without bits.
+    if (is_empty() && !is_closed() &&
+        (!thorough || (listed_.load(std::memory_order_relaxed) == 0 && size() == 0))) {
         return outcome::blocked;
     }
     const owner_word me = enter(ec);
@@ -32192,9 +32194,12 @@ COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
         }
         removing_ = taken.place;
         next_step();
+        // First: once no list tells of the message, nobody has a reason to lock, and to repair.
+        released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        next_step();
         unlink(block);
         note_list(taken.priority);
-        released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        next_step();
         block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
         next_step();
         removing_ = 0;
@@ -33998,7 +34003,7 @@ class shm_loan {
 };
 
 /// A fixed number of objects of type T in a segment, made once and lent again and again: frames,
-/// buffers, large records. loan() takes one out; whoever holds the loan may write to the object,
+/// buffers, large records. loan() takes one out; the holder of the loan may write to the object,
 /// and pass the loan on through queues and other containers of the segment, which costs the same
 /// for any size. The object goes back when its last loan ends, or when the last process that holds
 /// it has been killed.
@@ -34805,11 +34810,11 @@ enum class entry {
 
 inline constexpr owner_word biased = awaited; // the same bit: nobody sleeps on these words
 
-/// A side on which many threads work, one at a time. Whoever is inside for 256 times without
-/// another one in between becomes biased: it comes in by a store to its own cell and a look at the
-/// owner. A thread that takes this away stores itself as the owner, executes the heavy barrier, and
-/// waits until the cell shows that the other one is out. A thread that is killed inside is replaced
-/// by the next one, which repairs what it had begun.
+/// A side on which many threads work, one at a time. A thread that is inside for 256 times
+/// without another one in between becomes biased: it comes in by a store to its own cell and a look
+/// at the owner. A thread that takes this away stores itself as the owner, executes the heavy
+/// barrier, and waits until the cell shows that the other one is out. A thread that is killed
+/// inside is replaced by the next one, which repairs what it had begun.
 ///
 /// If a process is killed while it takes the bias away, `victim` tells the next one whom to wait
 /// for.
@@ -35683,7 +35688,7 @@ class queue_core : queue_words<T, Allocator> {
         notify_held(ManyConsumers, items_);
     }
 
-    /// Of the calling process: who it is as long as it has not been forked.
+    /// Of the calling process: its identity, as long as it has not been forked.
     [[nodiscard]] std::uint64_t epoch() const noexcept { return worker::epoch(allocator_); }
 
   private:

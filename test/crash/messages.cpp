@@ -306,7 +306,7 @@ struct calls {
     cohold::shm_service<int, int> it{3};
     cohold::detail::call_table table{3, 64, 64, cohold::if_killed::serve_again};
 
-    // Serves everything. Then the other places must be free, whoever had them.
+    // Serves everything. Then the other places must be free, no matter which process had them.
     std::string tell() {
         std::error_code ec;
         int served = 0;

@@ -111,7 +111,7 @@ TEST_CASE("what only a killed process held is freed by recovery") {
     CHECK(here.segment.used() == here.before);
 }
 
-TEST_CASE("a living holder keeps the object, whoever dies") {
+TEST_CASE("a living holder keeps the object when others die") {
     const scene here;
     const pid_t child = holding_child([&](const auto& ready) {
         const auto made = make_shm_shared<numbers>(here.segment, 50U, 2);

@@ -90,7 +90,7 @@ class Segment:
                             else FURTHER_SLOTS + 64 * (index - SLOTS_IN_FIRST))
 
     def holder(self, word):
-        """In words, who it is that the word of a lock names."""
+        """The thread that the word of a lock names, in words."""
         slot, generation = word >> 20 & 0xFFF, word >> 32
         taken = number(self.slot(slot))
         before = taken >> 1 & 0x7FFFFFFF

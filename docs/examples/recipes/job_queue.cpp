@@ -71,7 +71,7 @@ void finish(office& in, std::uint64_t number) {
 // #endregion take
 
 // #region again
-// The caller holds the mutex of the seat, so whoever had these jobs is dead.
+// The caller holds the mutex of the seat, so the worker that had these jobs is dead.
 void give_back(office& in, std::uint32_t seat) {
     auto jobs = in.jobs.lock();
     for (auto at = jobs->taken.begin(); at != jobs->taken.end();) {
@@ -103,7 +103,7 @@ int work(office& in, std::uint32_t seat) {
     std::uint64_t number = 0;
     while (take(in, seat, number)) {
         if (number == 3) {
-            std::raise(SIGKILL); // a job that kills whoever tries it
+            std::raise(SIGKILL); // a job that kills every worker that tries it
         }
         finish(in, number);
     }

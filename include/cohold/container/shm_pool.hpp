@@ -114,7 +114,7 @@ class shm_loan {
 };
 
 /// A fixed number of objects of type T in a segment, made once and lent again and again: frames,
-/// buffers, large records. loan() takes one out; whoever holds the loan may write to the object,
+/// buffers, large records. loan() takes one out; the holder of the loan may write to the object,
 /// and pass the loan on through queues and other containers of the segment, which costs the same
 /// for any size. The object goes back when its last loan ends, or when the last process that holds
 /// it has been killed.

@@ -21,7 +21,7 @@ namespace detail {
 // ---- words that live threads of other processes read, too
 
 // Stores a word that must not be reordered by the compiler. A kill takes effect between two
-// instructions, so the processor needs a fence only for those who read it while this thread lives.
+// instructions, so the processor needs a fence only for threads that read it while this one lives.
 template <int Order = __ATOMIC_RELAXED>
 [[gnu::always_inline]] inline void put_word(std::uint64_t& word, std::uint64_t value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -84,7 +84,7 @@ inline constexpr std::uint32_t most_slab_words = 64;
 
 // Active: its owner takes blocks from it, or is in the middle of something. Parked: its owner only
 // frees blocks of it, each by one store, after which it does not write to the slab. So once all
-// blocks are free, whoever holds the heap's lock may give the slab back to the heap. Claimed: this
+// blocks are free, the holder of the heap's lock may give the slab back to the heap. Claimed: this
 // is being done.
 enum class slab_state : std::uint64_t { parked = 1, active = 2, claimed = 3 };
 

@@ -503,7 +503,7 @@ class queue_core : queue_words<T, Allocator> {
         notify_held(ManyConsumers, items_);
     }
 
-    /// Of the calling process: who it is as long as it has not been forked.
+    /// Of the calling process: its identity, as long as it has not been forked.
     [[nodiscard]] std::uint64_t epoch() const noexcept { return worker::epoch(allocator_); }
 
   private:

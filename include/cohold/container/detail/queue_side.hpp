@@ -276,11 +276,11 @@ enum class entry {
 
 inline constexpr owner_word biased = awaited; // the same bit: nobody sleeps on these words
 
-/// A side on which many threads work, one at a time. Whoever is inside for 256 times without
-/// another one in between becomes biased: it comes in by a store to its own cell and a look at the
-/// owner. A thread that takes this away stores itself as the owner, executes the heavy barrier, and
-/// waits until the cell shows that the other one is out. A thread that is killed inside is replaced
-/// by the next one, which repairs what it had begun.
+/// A side on which many threads work, one at a time. A thread that is inside for 256 times
+/// without another one in between becomes biased: it comes in by a store to its own cell and a look
+/// at the owner. A thread that takes this away stores itself as the owner, executes the heavy
+/// barrier, and waits until the cell shows that the other one is out. A thread that is killed
+/// inside is replaced by the next one, which repairs what it had begun.
 ///
 /// If a process is killed while it takes the bias away, `victim` tells the next one whom to wait
 /// for.

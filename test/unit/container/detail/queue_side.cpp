@@ -207,7 +207,7 @@ TEST_CASE("one who is killed while it takes the bias away leaves the victim to t
     std::thread([&] { CHECK(s.pass_in_time() == entry::inherited); }).join();
 }
 
-TEST_CASE("a single side passes to whoever comes, who repairs it first") {
+TEST_CASE("a single side passes to the next thread, which repairs it first") {
     scene s;
     single mine(s.it.side, s.it.role);
     CHECK(s.enter(mine) == entry::inherited);
