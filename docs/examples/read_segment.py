@@ -229,10 +229,10 @@ class Parser:
             self.take("[^>]*(?:<.*>)?")
             made = Type(8, 8, lambda segment, at: segment.pointer(at), False)
         else:
-            element, value = self.type(), None
-            if name == "shm_hash_map":
+            element = self.type()
+            if name == "shm_hash_map" and self.follows(","):  # otherwise it is described as a pair
                 self.take(",")
-                value = self.type()
+                element = pair_of(element, self.type())
             rest = self.take(r"(?:,([^>]*))?")[1]
             if name in ("std::atomic",):
                 made = element
@@ -257,8 +257,7 @@ class Parser:
                 made = Type(round_up(128, max(64, unit)) + places, max(64, unit),
                             lambda segment, at: latest(segment, at, element), False)
             elif name in ("shm_hash_map", "shm_hash_set"):
-                made = Type(40, 8, lambda segment, at: hash_table(segment, at, element, value),
-                            False)
+                made = Type(40, 8, lambda segment, at: hash_table(segment, at, element), False)
             else:
                 raise ValueError(f"unknown type: {name}")
         self.take(">")
@@ -400,17 +399,18 @@ def broadcast(segment, at, element):
 
 
 # #region hash_table
-def hash_table(segment, at, key, value):
-    """The elements in the order of the directory; of a set, if there is no value."""
+def pair_of(key, value):
+    """An element of a map, where its description does not say it."""
+    offset, alignment = round_up(key.size, value.alignment), max(key.alignment, value.alignment)
+    return Type(round_up(offset + value.size, alignment), alignment, lambda segment, at: {
+        "first": key.read(segment, at), "second": value.read(segment, at + offset)},
+        key.plain and value.plain)
+
+
+def hash_table(segment, at, element):
+    """The elements in the order of the directory."""
     root, found, entry = segment.read("Q", at + 8), [], 0
-    if value is None:
-        pair = key
-    else:
-        offset = round_up(key.size, value.alignment)
-        alignment = max(key.alignment, value.alignment)
-        pair = Type(round_up(offset + value.size, alignment), alignment, lambda segment, at: [
-            key.read(segment, at), value.read(segment, at + offset)], key.plain and value.plain)
-    slot_bytes = pair.size if pair.plain else 16
+    slot_bytes = element.size if element.plain else 16
     groups = 16 if slot_bytes <= 32 else 8 if slot_bytes <= 64 else 4
     depth = root & 255
     while root != 0 and entry < 1 << depth:
@@ -423,8 +423,8 @@ def hash_table(segment, at, key, value):
                 for slot in range(16):
                     if segment.read("Q", first) >> slot & 1:
                         place = first + 32 + slot * slot_bytes
-                        found.append(pair.read(
-                            segment, place if pair.plain else segment.read("Q", place)))
+                        found.append(element.read(
+                            segment, place if element.plain else segment.read("Q", place)))
             block = segment.read("Q", block + 16)
     return found
 # #endregion hash_table

@@ -122,6 +122,13 @@ class Pair(Struct):
         return tuple(super().read(segment, at).values())
 
 
+def pair_of(first, second):
+    """As programs lay it out whose numbers are aligned to their size; others describe their pairs."""
+    place, alignment = round_up(first.size, second.alignment), max(first.alignment, second.alignment)
+    return Pair([("first", 0, first), ("second", place, second)],
+                round_up(place + second.size, alignment), alignment)
+
+
 class Optional(Struct):
     def read(self, segment, at):
         (_, place, kind), (_, flag, _) = self.members
@@ -238,23 +245,17 @@ class TreeMap(Tree):
 
 
 class HashTable(Type):
-    """A set, or a dict if there is a value. Plain elements are checked one by one against the version
-    of their group, as the library itself reads them, so that each is whole."""
+    """A set, or a dict if the elements are pairs of a key and a value. Plain elements are checked one
+    by one against the version of their group, as the library itself reads them, so that each is
+    whole."""
 
     plain = False
 
-    def __init__(self, key, value):
+    def __init__(self, item, is_map):
         super().__init__(40, 8)
-        self.key, self.value = key, value
-        if value is None:
-            self.pair = key
-        else:
-            place = round_up(key.size, value.alignment)
-            alignment = max(key.alignment, value.alignment)
-            self.pair = Pair([("first", 0, key), ("second", place, value)],
-                             round_up(place + value.size, alignment), alignment)
-        self.is_safe = self.pair.plain
-        self.slot_bytes = self.pair.size if self.pair.plain else 16
+        self.item, self.is_map = item, is_map
+        self.is_safe = item.plain
+        self.slot_bytes = item.size if item.plain else 16
         self.groups = 16 if self.slot_bytes <= 32 else 8 if self.slot_bytes <= 64 else 4
 
     def read(self, segment, at):
@@ -293,10 +294,10 @@ class HashTable(Type):
         return found
 
     def element(self, segment, place):
-        return self.pair.read(segment, place if self.pair.plain else segment.read("Q", place))
+        return self.item.read(segment, place if self.item.plain else segment.read("Q", place))
 
     def collect(self, found):
-        if self.value is not None:
+        if self.is_map:
             return as_dict(found)
         return found if any(isinstance(each, dict) for each in found) else set(found)
 
@@ -449,13 +450,23 @@ class Parser:
             self.at += 1
         return self.text[begin:self.at].lstrip(",")
 
+    def arguments(self):
+        """How many follow."""
+        begin, left = self.at, self.rest()
+        self.at = begin
+        nested = re.compile(r"<[^<>]*>|{[^{}]*}")
+        while nested.search(left):
+            left = nested.sub("", left)
+        return left.count(",") + 1 if left else 0
+
     def of_types(self, name):
         element = self.type()
         if name == "shm_hash_map":
-            self.take(",")
-            made = HashTable(element, self.type())
-            self.rest()
-            return made
+            if not isinstance(element, Pair) or self.arguments() % 2 != 0:
+                self.take(",")
+                element = pair_of(element, self.type())
+            self.rest()  # the names of the hash function and of what compares
+            return HashTable(element, True)
         rest = self.rest()
         if name in ("std::atomic", "std::chrono::duration", "std::chrono::time_point"):
             return element
@@ -470,7 +481,7 @@ class Parser:
         if name == "shm_map":
             return TreeMap(element)
         if name == "shm_hash_set":
-            return HashTable(element, None)
+            return HashTable(element, False)
         if name == "shm_guarded" and rest in LOCKS:
             return Guarded(element, rest)
         if name == "shm_latest":

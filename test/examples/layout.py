@@ -9,7 +9,8 @@ import sys
 import tempfile
 
 EXPECTED = {
-    "ages": ("shm_hash_map<u32,i64>", [[i, i * 3] for i in range(1000) if i != 500]),
+    "ages": ("shm_hash_map<u32,i64>", [
+        {"first": i, "second": i * 3} for i in range(1000) if i != 500]),
     "answer": ("i32", 42),
     "corner": ("shm_latest<app::point>", {
         "value": {"x": 3, "y": 4, "shade": 1}, "version": 1}),
@@ -26,7 +27,7 @@ EXPECTED = {
     "no list": ("shm_list<f64>", []),
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
-    "paths": ("shm_hash_map<shm_string,i32>", [["/tmp", -1]]),
+    "paths": ("shm_hash_map<shm_string,i32>", [{"first": "/tmp", "second": -1}]),
     "ordered": ("shm_map<shm_string,i32>", [
         {"first": "Ada", "second": 36}, {"first": "Grace", "second": 85}]),
     "people": ("shm_vector<app::person>", [
@@ -106,7 +107,7 @@ def main(program, reader):
         place = people[0].pop("favourite")
         assert int.from_bytes(data[place:place + 4], sys.byteorder) == 49, place
         assert people[1].pop("favourite") is None
-        found["objects"]["ages"]["value"].sort()
+        found["objects"]["ages"]["value"].sort(key=lambda each: each["first"])
         objects = {name: (each["type"], each["value"]) for name, each in found["objects"].items()}
         assert objects == EXPECTED, objects
 

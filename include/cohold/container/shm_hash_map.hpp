@@ -355,14 +355,12 @@ std::size_t erase_if(shm_hash_map<Key, T, Hash, Equal>& map, Predicate predicate
     return map.erase_if(predicate);
 }
 
-/// Described as "shm_hash_map<i32,f64>", and with Hash and Equal if they are not the default ones.
+/// Described as "shm_hash_map<u32,f32>", and with Hash and Equal if they are not the default ones.
 template <class Key, class T, class Hash, class Equal>
 struct type_description<shm_hash_map<Key, T, Hash, Equal>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_hash_map<");
-        out.type<Key>();
-        out.text(",");
-        out.type<T>();
+        out.neighbours<Key, T>();
         if constexpr (!std::is_same_v<Hash, shm_hash<Key>> ||
                       !std::is_same_v<Equal, std::equal_to<>>) {
             out.text(",");

@@ -258,9 +258,7 @@ template <class Request, class Response>
 struct type_description<shm_service<Request, Response>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_service<");
-        out.type<Request>();
-        out.text(",");
-        out.type<Response>();
+        out.neighbours<Request, Response>();
         out.text(">");
     }
 };

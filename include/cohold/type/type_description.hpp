@@ -44,7 +44,8 @@ struct type_description {};
 /// The grammar: a scalar is its kind and width, "f64"; an array "i32[4]"; an enum "app::colour:u8";
 /// a struct "app::point{x@0 f32;y@4 f32}8": the name, offset and type of each member, then the
 /// size, then "^16" for an alignment above 8. (Objects in a segment are aligned to 8 at least, so
-/// lower alignments, in which 32-bit programs differ, make no difference.)
+/// lower alignments, in which 32-bit programs differ, matter only for what follows in the same
+/// block: see neighbours.)
 class type_writer {
   public:
     /// Only counts where out is null. With names_only a struct is written as its name.
@@ -117,6 +118,21 @@ class type_writer {
         type<First>();
         ((text(","), type<More>()), ...);
         text(">");
+    }
+
+    // Two types in one block, the second directly behind the first: "u32,i64"; or as a std::pair,
+    // if this program puts the second where the two descriptions do not say.
+    template <class First, class Second>
+    constexpr void neighbours() noexcept {
+        using pair = std::pair<std::remove_cv_t<First>, std::remove_cv_t<Second>>;
+        const bool short_form = names_only_ || detail::is_usual_pair<pair>();
+        if (!short_form) {
+            type<pair>();
+            return;
+        }
+        type<First>();
+        text(",");
+        type<Second>();
     }
 
     // A member of a struct, between the braces.

@@ -89,6 +89,9 @@ TEST_CASE("calls are served and answered") {
     server.join();
     CHECK(s.it.capacity() == 4);
     CHECK(type_name_of<shm_service<int, double>>() == "shm_service<i32,f64>");
+    CHECK(detail::type_descriptor_of<shm_service<int, double>>.description ==
+          (alignof(double) == 8 ? "shm_service<i32,f64>" // 32-bit programs differ
+                                : "shm_service<std::pair{first@0 i32;second@4 f64}12>"));
     CHECK(std::is_nothrow_move_constructible_v<service::incoming>);
     check_is_idle(s.it);
 }

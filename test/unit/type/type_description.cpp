@@ -151,6 +151,20 @@ struct two_doubles {
     double b;
 };
 
+#pragma pack(push, 4)
+
+struct low { // everywhere as in 32-bit programs
+    std::int64_t a;
+};
+
+#pragma pack(pop)
+
+// A container with both in a block.
+template <class First, class Second>
+struct both {
+    std::int64_t place;
+};
+
 } // namespace app
 
 namespace {
@@ -165,6 +179,18 @@ template <class T>
 inline constexpr bool cohold::enable_shareable<app::ring<T>> = true;
 template <>
 inline constexpr bool cohold::enable_shareable<app::money> = true;
+
+template <class First, class Second>
+inline constexpr bool cohold::enable_shareable<app::both<First, Second>> = true;
+
+template <class First, class Second>
+struct cohold::type_description<app::both<First, Second>> {
+    static constexpr void write(cohold::type_writer& out) {
+        out.text("both<");
+        out.neighbours<First, Second>();
+        out.text(">");
+    }
+};
 
 template <class T>
 struct cohold::type_description<app::ring<T>> {
@@ -296,6 +322,18 @@ TEST_CASE("types that 32-bit programs lay out differently are told apart, others
     CHECK(description<app::mixed>() == (alignof(double) == 8 ? "app::mixed{a@0 i32;d@8 f64}16"
                                                              : "app::mixed{a@0 i32;d@4 f64}12"));
     CHECK(description<app::two_doubles>() == "app::two_doubles{a@0 f64;b@8 f64}16");
+    const bool usual = alignof(double) == 8;
+    CHECK(description<app::both<std::int32_t, double>>() ==
+          (usual ? "both<i32,f64>" : "both<std::pair{first@0 i32;second@4 f64}12>"));
+    CHECK(description<app::both<double, std::int32_t>>() ==
+          (usual ? "both<f64,i32>" : "both<std::pair{first@0 f64;second@8 i32}12>"));
+    CHECK(description<app::both<std::int32_t, app::vec>>() ==
+          "both<i32,app::vec{x@0 f32;y@4 f32}8>");
+    CHECK(description<app::both<double, double>>() == "both<f64,f64>");
+    CHECK(description<app::both<char, app::wide>>() == "both<char,app::wide{a@0 i32}32^32>");
+    CHECK(description<app::both<std::int32_t, app::low>>() ==
+          "both<std::pair{first@0 i32;second@4 app::low{a@0 i64}8}12>");
+    CHECK(name<app::both<std::int32_t, app::low>>() == "both<i32,app::low>");
 }
 
 TEST_CASE("standard types by their parts") {

@@ -560,6 +560,41 @@ struct type_shape<T, type_kind::vouched_for> : shape_without_parts {
     }
 };
 
+// ---- what programs lay out differently
+
+template <class T>
+constexpr std::size_t usual_alignment();
+
+template <class... Part>
+constexpr std::size_t usual_alignment_of(part_list<Part...>) {
+    std::size_t most = 1;
+    ((most = usual_alignment<Part>() > most ? usual_alignment<Part>() : most), ...);
+    return most;
+}
+
+// The alignment of T where numbers are aligned to their size, as in 64-bit programs.
+template <class T>
+constexpr std::size_t usual_alignment() {
+    if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+        return sizeof(T);
+    } else {
+        const std::size_t parts = usual_alignment_of(typename type_shape<T>::parts());
+        return parts > alignof(T) ? parts : alignof(T);
+    }
+}
+
+// Are the members where they are in other programs? In 32-bit ones an i64 may be at 4.
+template <class Pair>
+constexpr bool is_usual_pair() {
+    using second = typename Pair::second_type;
+    const std::size_t alignment = usual_alignment<second>();
+    const std::size_t offset =
+        (sizeof(typename Pair::first_type) + alignment - 1) / alignment * alignment;
+    const std::size_t whole = usual_alignment<Pair>();
+    return type_shape<Pair>::offset(1) == offset &&
+           sizeof(Pair) == (offset + sizeof(second) + whole - 1) / whole * whole;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
