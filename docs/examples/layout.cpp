@@ -116,6 +116,8 @@ int main(int argc, char** argv) {
     ages.erase(500);
     segment.construct<cohold::shm_hash_map<cohold::shm_string, std::int32_t>>("paths").try_emplace(
         "/tmp", -1);
+    segment.construct<cohold::shm_hash_map<std::uint32_t, app::point>>("shades").insert_or_assign(
+        7U, app::point{1, 2, app::colour::green}); // aligned to 4
     segment.construct<cohold::shm_hash_set<std::uint64_t>>("primes").insert(7U);
 
     segment.construct<int>("gone");

@@ -215,8 +215,9 @@ class Parser:
             if self.follows(";"):
                 self.take(";")
         self.take("}")
-        size, alignment = self.take(r"(\d+)(?:\^(\d+))?").groups()
-        return Type(int(size), int(alignment or 8), lambda segment, at: {
+        size, stated = self.take(r"(\d+)(?:\^(\d+))?").groups()
+        alignment = int(stated or max((kind.alignment for _, _, kind in members), default=8))
+        return Type(int(size), alignment, lambda segment, at: {
             name: kind.read(segment, at + offset) for name, offset, kind in members},
             all(kind.plain for _, _, kind in members))
 

@@ -2710,6 +2710,41 @@ struct type_shape<T, type_kind::vouched_for> : shape_without_parts {
     }
 };
 
+// ---- what programs lay out differently
+
+template <class T>
+constexpr std::size_t usual_alignment();
+
+template <class... Part>
+constexpr std::size_t usual_alignment_of(part_list<Part...>) {
+    std::size_t most = 1;
+    ((most = usual_alignment<Part>() > most ? usual_alignment<Part>() : most), ...);
+    return most;
+}
+
+// The alignment of T where numbers are aligned to their size, as in 64-bit programs.
+template <class T>
+constexpr std::size_t usual_alignment() {
+    if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+        return sizeof(T);
+    } else {
+        const std::size_t parts = usual_alignment_of(typename type_shape<T>::parts());
+        return parts > alignof(T) ? parts : alignof(T);
+    }
+}
+
+// Are the members where they are in other programs? In 32-bit ones an i64 may be at 4.
+template <class Pair>
+constexpr bool is_usual_pair() {
+    using second = typename Pair::second_type;
+    const std::size_t alignment = usual_alignment<second>();
+    const std::size_t offset =
+        (sizeof(typename Pair::first_type) + alignment - 1) / alignment * alignment;
+    const std::size_t whole = usual_alignment<Pair>();
+    return type_shape<Pair>::offset(1) == offset &&
+           sizeof(Pair) == (offset + sizeof(second) + whole - 1) / whole * whole;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -3037,7 +3072,8 @@ struct type_description {};
 /// The grammar: a scalar is its kind and width, "f64"; an array "i32[4]"; an enum "app::colour:u8";
 /// a struct "app::point{x@0 f32;y@4 f32}8": the name, offset and type of each member, then the
 /// size, then "^16" for an alignment above 8. (Objects in a segment are aligned to 8 at least, so
-/// lower alignments, in which 32-bit programs differ, make no difference.)
+/// lower alignments, in which 32-bit programs differ, matter only for what follows in the same
+/// block: see neighbours.)
 class type_writer {
   public:
     /// Only counts where out is null. With names_only a struct is written as its name.
@@ -3110,6 +3146,21 @@ class type_writer {
         type<First>();
         ((text(","), type<More>()), ...);
         text(">");
+    }
+
+    // Two types in one block, the second directly behind the first: "u32,i64"; or as a std::pair,
+    // if this program puts the second where the two descriptions do not say.
+    template <class First, class Second>
+    constexpr void neighbours() noexcept {
+        using pair = std::pair<std::remove_cv_t<First>, std::remove_cv_t<Second>>;
+        const bool short_form = names_only_ || detail::is_usual_pair<pair>();
+        if (!short_form) {
+            type<pair>();
+            return;
+        }
+        type<First>();
+        text(",");
+        type<Second>();
     }
 
     // A member of a struct, between the braces.
@@ -27877,14 +27928,12 @@ std::size_t erase_if(shm_hash_map<Key, T, Hash, Equal>& map, Predicate predicate
     return map.erase_if(predicate);
 }
 
-/// Described as "shm_hash_map<i32,f64>", and with Hash and Equal if they are not the default ones.
+/// Described as "shm_hash_map<u32,f32>", and with Hash and Equal if they are not the default ones.
 template <class Key, class T, class Hash, class Equal>
 struct type_description<shm_hash_map<Key, T, Hash, Equal>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_hash_map<");
-        out.type<Key>();
-        out.text(",");
-        out.type<T>();
+        out.neighbours<Key, T>();
         if constexpr (!std::is_same_v<Hash, shm_hash<Key>> ||
                       !std::is_same_v<Equal, std::equal_to<>>) {
             out.text(",");
@@ -38177,9 +38226,7 @@ template <class Request, class Response>
 struct type_description<shm_service<Request, Response>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_service<");
-        out.type<Request>();
-        out.text(",");
-        out.type<Response>();
+        out.neighbours<Request, Response>();
         out.text(">");
     }
 };

@@ -38,6 +38,8 @@ EXPECTED = {
     "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
     "row": ("shm_latest<std::array<i32,20>>", {"value": [3, 4, 5] + [0] * 17, "version": 2}),
     "recent": ("shm_deque<i32>", [1996, 1997, 1998, 1999]),
+    "shades": ("shm_hash_map<u32,app::point>", [
+        {"first": 7, "second": {"x": 1, "y": 2, "shade": 1}}]),
     "sorted": ("shm_set<i64>", [2, 3, 5, 7]),
     "wide": ("shm_basic_string<char16>", "sechzehn"),
     "yes": ("bool", True),

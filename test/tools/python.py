@@ -36,7 +36,7 @@ def check_types(path):
             "ages": {i: i * 3 for i in range(1000) if i != 500}, "answer": 42, "half": 0.5,
             "corner": {"x": 3, "y": 4, "shade": 1}, "counters": [0, 0], "letters": "xxx",
             "maybe": 7, "numbers": [i * i for i in range(1, 41)], "pair": (-1, 2.25),
-            "paths": {"/tmp": -1}, "ordered": {"Ada": 36, "Grace": 85}, "primes": {7},
+            "paths": {"/tmp": -1}, "ordered": {"Ada": 36, "Grace": 85}, "primes": {7}, "shades": {7: {"x": 1, "y": 2, "shade": 1}},
             "row": [3, 4, 5] + [0] * 17, "sorted": [2, 3, 5, 7], "wide": "sechzehn", "yes": True,
             "zeros": [0, 0, 0]}
         for name, value in expected.items():
