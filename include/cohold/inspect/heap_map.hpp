@@ -281,8 +281,9 @@ class heap_reader {
     // Each block is at least 32 bytes after the one before.
     [[gnu::cold]] bool walk_blocks();
 
-    // Ends at the first flaw: a cyclic list reaches some block a second time.
-    [[gnu::cold]] void check_list(std::uint64_t head, unsigned which);
+    // Returns whether all of the list was in order. It ends: a cyclic list reaches some block a
+    // second time.
+    [[gnu::cold]] bool check_list(std::uint64_t head, unsigned which);
 
     segment_reader& segment_;
     const segment_places& places_;
@@ -293,6 +294,7 @@ class heap_reader {
     std::vector<std::uint64_t> own_blocks_;
     std::vector<std::uint64_t> descriptors_; // of slabs
     std::vector<bool> listed_;               // for each of them: has it been in a list?
+    bool all_listed_ = true;                 // no list was wrong, see check_lists()
 };
 
 } // namespace detail

@@ -4,6 +4,8 @@
 #ifndef COHOLD_INSPECT_HEAP_MAP_IPP
 #define COHOLD_INSPECT_HEAP_MAP_IPP
 
+#include <bitset>
+
 #include <cohold/inspect/heap_map.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -166,6 +168,7 @@ COHOLD_INLINE void heap_reader::walk() {
 }
 
 COHOLD_INLINE void heap_reader::check_lists() {
+    std::bitset<at::rows * at::columns> whole;
     const std::uint64_t rows = field(at::row_map);
     for (unsigned row = 0; row < at::rows; ++row) {
         const std::uint64_t columns = field(at::column_maps + row * 8);
@@ -180,16 +183,18 @@ COHOLD_INLINE void heap_reader::check_lists() {
             if ((columns >> column & 1) != (segment_.word(head) != 0 ? 1u : 0u)) {
                 wrong("a column map contradicts its list", head, segment_.word(head));
             }
-            check_list(head, row * at::columns + column);
+            whole[row * at::columns + column] = check_list(head, row * at::columns + column);
         }
     }
     if (rows >> at::rows != 0) {
         wrong("the row map is wrong", places_.heap + at::row_map, rows);
     }
+    // Blocks behind a wrong link are not flaws of their own. A list that changes while it is read
+    // is wrong at another place each time, and the blocks behind that place are the same each time.
     for (std::size_t i = 0; i < out_.blocks.size(); ++i) {
-        if (out_.blocks[i].is_free && !taken_[i] && !in_slab_[i]) {
-            wrong("a free block is in no list", out_.blocks[i].offset - at::overhead,
-                  out_.blocks[i].bytes);
+        const heap_extent& block = out_.blocks[i];
+        if (block.is_free && !taken_[i] && !in_slab_[i] && whole[class_of(block.bytes)]) {
+            wrong("a free block is in no list", block.offset - at::overhead, block.bytes);
         }
     }
 }
@@ -284,9 +289,10 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
     return true;
 }
 
-COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
+COHOLD_INLINE bool heap_reader::check_list(std::uint64_t head, unsigned which) {
     std::uint64_t before = 0;
     std::uint64_t from = head;
+    bool whole = true;
     for (std::uint64_t place = segment_.word(head); place != 0;) {
         const heap_extent* const block = find(place + at::overhead);
         if (block == nullptr || !block->is_free ||
@@ -294,24 +300,27 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
             if (out_.complete || block != nullptr) {
                 wrong("a free list contains something that is not a free block", from, place);
             }
-            return;
+            return false;
         }
         const auto index = static_cast<std::size_t>(block - out_.blocks.data());
         if (taken_[index]) {
             wrong("a block is in a free list twice", from, place);
-            return;
+            return false;
         }
         taken_[index] = true;
         if (class_of(block->bytes) != which) {
             wrong("a block is in the list of another size", from, place);
+            whole = false;
         }
         if (segment_.word(place + 24) != before) {
             wrong("a free list is linked wrongly", place, segment_.word(place + 24));
+            whole = false;
         }
         before = place;
         from = place + 16;
         place = segment_.word(from);
     }
+    return whole;
 }
 
 // ---- slabs
@@ -401,6 +410,7 @@ COHOLD_INLINE void heap_reader::check_slabs(std::uint64_t from, bool owned, std:
         const auto index = static_cast<std::size_t>(found - descriptors_.begin());
         if (found == descriptors_.end() || *found != place || listed_[index]) {
             wrong("a list of slabs contains something else", from, place);
+            all_listed_ = false;
             return;
         }
         listed_[index] = true;
@@ -408,6 +418,7 @@ COHOLD_INLINE void heap_reader::check_slabs(std::uint64_t from, bool owned, std:
         if (segment_.word(place + offsetof(slab, previous)) != before ||
             (owner != nobody) != owned || (owned && slot_of(owner) != slot)) {
             wrong("a slab is in a wrong list", place, segment_.word(place));
+            all_listed_ = false;
         }
         before = place;
         from = place + offsetof(slab, next);
@@ -420,7 +431,7 @@ COHOLD_INLINE void heap_reader::check_orphans() {
     for (std::uint64_t i = 0; i < slab_classes && all != 0; ++i) {
         check_slabs(all + at::orphans + i * 8, false, 0);
     }
-    for (std::size_t i = 0; i < listed_.size(); ++i) {
+    for (std::size_t i = 0; i < listed_.size() && all_listed_; ++i) {
         if (!listed_[i]) {
             wrong("a slab is in no list", descriptors_[i], 0);
         }

@@ -141,6 +141,29 @@ TEST_CASE("a heap that is damaged") {
     CHECK(heap.look().empty());
 }
 
+TEST_CASE("a wrong link is one flaw, and the blocks behind it are none") {
+    const auto made = segment<mechanism::memfd>::create(65536);
+    auto& header =
+        *static_cast<detail::segment_header*>(const_cast<void*>(made.mapping().address()));
+    std::error_code ec;
+    std::vector<char*> blocks;
+    for (int i = 0; i < 8; ++i) {
+        blocks.push_back(static_cast<char*>(detail::allocate(header, 4096, 16, ec)));
+    }
+    for (std::size_t i = 0; i < 8; i += 2) { // all of them in the list of one size
+        detail::deallocate(header, blocks[i]);
+    }
+    CHECK(inspect_contents(made.native_handle()).is_good());
+    std::uint64_t& link = *reinterpret_cast<std::uint64_t*>(blocks[4]);
+    REQUIRE(link != 0); // the block that was freed before it
+    const std::uint64_t before = std::exchange(link, 8);
+    const segment_contents found = inspect_contents(made.native_handle());
+    REQUIRE(found.flaws.size() == 1);
+    CHECK(found.flaws[0].what == "a free list contains something that is not a free block");
+    link = before;
+    CHECK(inspect_contents(made.native_handle()).is_good());
+}
+
 TEST_CASE("an unfinished change is disregarded") {
     const damaged_heap heap;
     const std::uint64_t used = heap.block(1) - 16;
