@@ -432,6 +432,22 @@ TEST_CASE("many threads, every message once, in the order of each producer") {
     CHECK(s.queue.empty());
 }
 
+TEST_CASE("room that is given up while another looks for some is not lost") {
+    scratch s(480);
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+        for (int i = 0; i < 200000; ++i) {
+            static_cast<void>(s.queue.try_claim(480));
+        }
+        done = true;
+    });
+    while (!done) {
+        static_cast<void>(s.queue.try_claim(480));
+    }
+    other.join();
+    CHECK(s.queue.try_claim(480));
+}
+
 TEST_CASE("sleepers are woken by messages, by room, and by the end") {
     scratch s(64);
     std::atomic<int> step{0};

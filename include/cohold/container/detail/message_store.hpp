@@ -186,10 +186,10 @@ class message_store {
 
     [[nodiscard]] std::uint32_t find_room(std::uint32_t units) noexcept;
 
-    // Frees what dead producers have claimed. Returns whether there may be more room. `others`: do
-    // living producers of other processes have claims? `unknown`: may more room come by a claim
-    // that is given up, or by something that could not be looked at?
-    [[gnu::cold]] bool free_dead_claims(owner_word me, bool& others, bool& unknown) noexcept;
+    // Frees what dead producers have claimed. `others`: do living producers of other processes have
+    // claims? `unknown`: may more room come by a claim that is given up, or by something that could
+    // not be looked at?
+    [[gnu::cold]] void free_dead_claims(owner_word me, bool& others, bool& unknown) noexcept;
 
     void pass_on(std::uint32_t place) noexcept;
 

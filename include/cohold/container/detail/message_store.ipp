@@ -273,9 +273,8 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
     if (place == 0) [[unlikely]] {
         bool others = false;
         bool unknown = !quiet;
-        if (free_dead_claims(me, others, unknown)) {
-            place = find_room(want);
-        }
+        free_dead_claims(me, others, unknown);
+        place = find_room(want); // also what was given up before it was looked at
         if (place == 0) {
             if (!unknown) {
                 full_units_ = 0xffffffffu;
@@ -353,20 +352,18 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
     }
 }
 
-[[gnu::noinline]] COHOLD_INLINE bool message_store::free_dead_claims(owner_word me, bool& others,
+[[gnu::noinline]] COHOLD_INLINE void message_store::free_dead_claims(owner_word me, bool& others,
                                                                      bool& unknown) noexcept {
-    bool any = false;
     {
         // What has been passed on is no claim: its state says so when it is listed.
         const side lock(consumers_, header(), me, at_once);
         if (!lock) {
             unknown = true;
             others = true;
-            return false;
+            return;
         }
         if (lock.is_from_dead()) {
             repair();
-            any = true; // it may have been releasing a message
         }
         list_inbox();
     }
@@ -381,13 +378,11 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
         if (known.is_dead(owner_of(word))) {
             at(place).word.store(block_word(nobody, message_state::free),
                                  std::memory_order_release);
-            any = true;
         } else {
             unknown = true; // what is given up later does not count as released
             others = others || known.is_other(owner_of(word));
         }
     }
-    return any;
 }
 
 COHOLD_INLINE void message_store::pass_on(std::uint32_t place) noexcept {
