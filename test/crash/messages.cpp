@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -104,6 +105,12 @@ constexpr state alike = {"five alike", [](queue& q) {
                                  q.push("f", 2);
                              }
                          }};
+
+constexpr state behind = {"behind a free place", [](queue& q) {
+                              q.push("a");
+                              q.push("b");
+                              static_cast<void>(q.try_pop());
+                          }};
 
 std::string drained(queue& from) {
     std::string text;
@@ -244,6 +251,30 @@ void declare_pops(registry& all) {
     });
 }
 
+// A message that fills the room. Where the headers of others were, its bytes say that a consumer
+// holds them.
+std::string forged(const queue& q) {
+    constexpr std::uint64_t held = 0x700300003;
+    std::string text(q.capacity(), '\0');
+    for (std::size_t at = 0; at + sizeof held <= text.size(); at += sizeof held) {
+        std::memcpy(text.data() + at, &held, sizeof held);
+    }
+    return text;
+}
+
+// Pushes it, if there is room; then takes everything.
+std::string refilled(queue& q) {
+    const std::string all = forged(q);
+    const bool pushed = q.try_push(all);
+    std::string text;
+    while (const auto each = q.try_pop()) {
+        text += each.text() == all         ? "all of it "
+                : each.text().size() < 100 ? std::string(each.text()) + " "
+                                           : "other bytes ";
+    }
+    return text + (pushed ? "with it" : "without it");
+}
+
 void declare_guards(registry& all) {
     on_guard(all, "claimed_message::commit", several, [](queue& q) {
         auto claimed = q.try_claim(3);
@@ -264,6 +295,14 @@ void declare_guards(registry& all) {
         auto first = q.try_pop();
         first.release();
     }).also([](one& q) { first_comes_last(q.it); });
+    on_guard(all, "message::release", behind, [](queue& q) {
+        auto only = q.try_pop();
+        only.release();
+    }).hasty("fills the room, takes everything, and destroys it", [](const segment& where) {
+        crash::said = refilled(where.find<one>(crash::subject)->it);
+        where.destroy<one>(crash::subject);
+        crash::usurp(where);
+    });
     on_guard(all, "message::operator=", alike, [](queue& q) {
         auto held = q.try_pop();
         held = q.try_pop();

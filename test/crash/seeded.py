@@ -40,7 +40,7 @@ BUGS = [
      "            }\n",
      "messages", "try_push, one"),
     ("nobody_knows_which_message_is_being_removed",
-     "        removing_ = taken.place;\n"
+     "        removing_.store(taken.place, std::memory_order_relaxed);\n"
      "        next_step();\n",
      "",
      "messages", "try_pop, one"),

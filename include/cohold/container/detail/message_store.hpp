@@ -199,10 +199,11 @@ class message_store {
 
     void append(std::uint32_t place) noexcept;
 
-    void unlink(message_block& block) noexcept;
+    // The block at `removing_`.
+    void remove(message_block& block, owner_word me) noexcept;
 
     // After a takeover from a dead consumer.
-    [[gnu::cold]] void repair() noexcept;
+    [[gnu::cold]] void repair(owner_word me) noexcept;
 
     // Messages of dead consumers are queued again. Tells whether living ones of other processes
     // hold any.
@@ -233,7 +234,7 @@ class message_store {
     std::atomic<std::uint64_t> released_{0}; // how many of them are released
     std::atomic<std::uint32_t> listed_{0};   // bits: lists with messages
     std::atomic<std::uint32_t> queued_{0};   // bits: lists with messages that are not held
-    std::uint32_t removing_ = 0;             // the block that is being unlinked
+    std::atomic<std::uint32_t> removing_{0}; // the block that is being removed
     std::uint32_t pops_ = 0;                 // since the last probe
     list lists_[priorities] = {};
 

@@ -27,8 +27,12 @@ inline void next_step() noexcept {
     return (owner & process) | static_cast<std::uint32_t>(state);
 }
 
+[[nodiscard]] inline message_state state_of(std::uint64_t word) noexcept {
+    return static_cast<message_state>(word & 0xfffffu);
+}
+
 [[nodiscard]] inline message_state state_of(const message_block& block) noexcept {
-    return static_cast<message_state>(block.word.load(std::memory_order_acquire) & 0xfffffu);
+    return state_of(block.word.load(std::memory_order_acquire));
 }
 
 [[nodiscard]] inline owner_word owner_of(std::uint64_t word) noexcept {
@@ -363,7 +367,7 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
             return;
         }
         if (lock.is_from_dead()) {
-            repair();
+            repair(me);
         }
         list_inbox();
     }
@@ -371,14 +375,14 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
     std::uint32_t units = 0;
     for (std::uint32_t place = first_place; is_place(place) && (units = units_of(place)) != 0;
          place += units) {
-        const std::uint64_t word = at(place).word.load(std::memory_order_acquire);
-        if (state_of(at(place)) != message_state::claimed) {
+        std::uint64_t word = at(place).word.load(std::memory_order_acquire);
+        if (state_of(word) != message_state::claimed) {
             continue;
         }
-        if (known.is_dead(owner_of(word))) {
-            at(place).word.store(block_word(nobody, message_state::free),
-                                 std::memory_order_release);
-        } else {
+        // What a dead consumer was removing is for the next one that locks.
+        if (!known.is_dead(owner_of(word)) || removing_.load(std::memory_order_relaxed) == place ||
+            !at(place).word.compare_exchange_strong(word, block_word(nobody, message_state::free),
+                                                    std::memory_order_acq_rel)) {
             unknown = true; // what is given up later does not count as released
             others = others || known.is_other(owner_of(word));
         }
@@ -414,7 +418,7 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
             return outcome::held;
         }
         if (lock.is_from_dead()) [[unlikely]] {
-            repair();
+            repair(me);
         }
         list_inbox();
         if (listed_.load(std::memory_order_relaxed) != 0 &&
@@ -478,24 +482,19 @@ COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
         const owner_word me = enter(ec); // cannot fail for a participant
         const side lock(consumers_, header(), me, deadline::never());
         if (lock.is_from_dead()) [[unlikely]] {
-            repair();
+            repair(me);
         }
         message_block& block = at(taken.place);
         if (block.word.load(std::memory_order_relaxed) !=
             block_word(taken.owner, message_state::held)) [[unlikely]] {
             return; // the bytes are damaged
         }
-        removing_ = taken.place;
+        removing_.store(taken.place, std::memory_order_relaxed);
         next_step();
         // First: once no list tells of the message, nobody has a reason to lock, and to repair.
         released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         next_step();
-        unlink(block);
-        note_list(taken.priority);
-        next_step();
-        block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
-        next_step();
-        removing_ = 0;
+        remove(block, me);
     }
     if (spaces_.awaited()) {
         spaces_.wake_all();
@@ -539,12 +538,21 @@ COHOLD_INLINE void message_store::append(std::uint32_t place) noexcept {
     note_list(priority);
 }
 
-// Can be repeated.
-COHOLD_INLINE void message_store::unlink(message_block& block) noexcept {
-    list& mine = lists_[block.priority % priorities];
+// Can be repeated, until `removing_` is forgotten. That comes before the block is free: in one that
+// is free, producers may write any bytes to where its word was. In between it is a claim, which
+// they free if this process is killed.
+COHOLD_INLINE void message_store::remove(message_block& block, owner_word me) noexcept {
+    const std::uint32_t priority = block.priority % priorities;
+    list& mine = lists_[priority];
     (is_place(block.previous) ? at(block.previous).next : mine.first) = block.next;
     (is_place(block.next) ? at(block.next).previous : mine.last) = block.previous;
+    note_list(priority);
     next_step();
+    block.word.store(block_word(me, message_state::claimed), std::memory_order_release);
+    next_step();
+    removing_.store(0, std::memory_order_relaxed);
+    next_step();
+    block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
 }
 
 COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
@@ -592,14 +600,11 @@ COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
     }
 }
 
-[[gnu::noinline]] COHOLD_INLINE void message_store::repair() noexcept {
-    if (is_place(removing_) && state_of(at(removing_)) == message_state::held) {
-        unlink(at(removing_));
-        at(removing_).word.store(block_word(nobody, message_state::free),
-                                 std::memory_order_release);
+[[gnu::noinline]] COHOLD_INLINE void message_store::repair(owner_word me) noexcept {
+    if (const std::uint32_t place = removing_.load(std::memory_order_relaxed); is_place(place)) {
+        remove(at(place), me);
+        next_step();
     }
-    next_step();
-    removing_ = 0;
     verdicts known(header());
     std::uint64_t count = 0;
     std::uint32_t most = units_;
