@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cohold/container/detail/element_copy.hpp>
 #include <cohold/container/detail/queue_core.hpp>
 #include <cohold/container/detail/queue_guards.hpp>
 #include <cohold/container/shm_allocator.hpp>

@@ -3,8 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <memory>
 
 #include <cohold/container/detail/queue_layout.hpp>
 
@@ -94,27 +92,4 @@ TEST_CASE("a place in lines is where its line has it, and the line before ends b
     CHECK(layout::line_before(position_at(9, 8), end) == position_at(9, 0));
     CHECK(layout::normal(position_at(9, 7), end) == position_at(9, 8));
     CHECK(layout::normal(position_at(9, 23), end) == position_at(10, 0));
-}
-
-TEST_CASE_TEMPLATE("elements are copied whole, and nothing beside them", T, char, sized<15>,
-                   sized<16>, sized<17>, sized<31>, sized<64>, sized<100>, sized<1000>, sized<1024>,
-                   sized<1025>) {
-    struct guarded {
-        std::byte before[16];
-        alignas(T) std::byte bytes[sizeof(T)];
-        std::byte after[16];
-    };
-
-    guarded from{};
-    guarded to{};
-    std::memset(static_cast<void*>(&from), 0x55, sizeof from);
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-        from.bytes[i] = static_cast<std::byte>(i * 7);
-    }
-    copy_element(reinterpret_cast<T*>(to.bytes), reinterpret_cast<const T*>(from.bytes));
-    CHECK(std::memcmp(to.bytes, from.bytes, sizeof(T)) == 0);
-    for (std::size_t i = 0; i < 16; ++i) {
-        CHECK(to.before[i] == std::byte{0});
-        CHECK(to.after[i] == std::byte{0});
-    }
 }
