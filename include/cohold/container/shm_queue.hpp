@@ -800,10 +800,14 @@ class basic_queue {
         return in_time(when, core_.items(), attempt).what;
     }
 
+    // Of an attempt that is held, see enter_slowly(). For two milliseconds in all: by then it is
+    // known whether the thread that holds the side is alive, see suspicion.
+    static constexpr std::uint32_t held_spins = 64;
+
     template <class When, class Attempt>
     static wait_result in_time(const When& when, wait_word& word, Attempt& attempt) {
         const outcome result = attempt();
-        return is_to_wait(result) ? await<Waiting>(word, attempt, when())
+        return is_to_wait(result) ? await<Waiting>(word, attempt, when(), held_spins)
                                   : wait_result{result, false};
     }
 
@@ -864,7 +868,7 @@ class basic_queue {
     template <class When, class Receive>
     [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
         auto attempt = [&] { return core_.try_take(receive); };
-        const wait_result result = await<Waiting>(core_.items(), attempt, when());
+        const wait_result result = await<Waiting>(core_.items(), attempt, when(), held_spins);
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
                 core_.notify_items(1); // there may be an element for another sleeper

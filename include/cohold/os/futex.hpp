@@ -64,6 +64,9 @@ class backoff {
         return true;
     }
 
+    /// Counts something else that took as long as these spins.
+    void count(std::uint32_t spins) noexcept { left_ -= spins < left_ ? spins : left_; }
+
   private:
     std::uint32_t left_;
 };

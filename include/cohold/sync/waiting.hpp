@@ -163,9 +163,11 @@ struct wait_result {
 };
 
 /// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
-/// out of line and small: the caller makes the first attempt itself.
+/// out of line and small: the caller makes the first attempt itself. An attempt that is held may
+/// have spun by itself before it gave up: it counts as `held_spins`.
 template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until,
+                                               std::uint32_t held_spins = 1) {
     outcome what = outcome::blocked;
     bool slept = false;
     bool announced = false;
@@ -173,6 +175,9 @@ template <waiting_policy Waiting, class Attempt>
     backoff spins(Waiting::spins);
     yielding yielding_loop;
     do {
+        if (what == outcome::held) {
+            spins.count(held_spins - 1);
+        }
         if (spins.spin()) {
             continue;
         }

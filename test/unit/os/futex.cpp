@@ -27,6 +27,18 @@ constexpr std::int64_t minute = 60000 * millisecond;
 
 } // namespace
 
+TEST_CASE("a backoff spins as often as it may, and counts what took as long") {
+    cohold::detail::backoff spins(5);
+    CHECK(spins.spin());
+    spins.count(2);
+    CHECK(spins.spin());
+    CHECK(spins.spin());
+    CHECK_FALSE(spins.spin());
+    cohold::detail::backoff few(5);
+    few.count(7);
+    CHECK_FALSE(few.spin());
+}
+
 TEST_CASE("a futex wait returns at once if the word has another value") {
     std::atomic<std::uint32_t> word{3};
     CHECK(futex_wait(word, 4) == futex_outcome::changed);

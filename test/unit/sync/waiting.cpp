@@ -100,6 +100,21 @@ TEST_CASE("a thread that is held up by another looks again soon") {
           outcome::blocked);
 }
 
+TEST_CASE("an attempt that spins by itself while it is held counts as so many spins") {
+    for (const std::uint32_t held_spins : {1u, 64u, 100000u}) {
+        wait_word word;
+        std::uint32_t looks = 0;
+        auto attempt = [&] {
+            ++looks;
+            return word.awaited() ? outcome::done : outcome::held; // done once it is about to sleep
+        };
+        CHECK(detail::await<waiting::adaptive>(word, attempt, deadline::in(minute), held_spins)
+                  .what == outcome::done);
+        // The first look comes after one spin, the last one before the sleep.
+        CHECK(looks == 2 + (waiting::adaptive::spins - 1) / held_spins);
+    }
+}
+
 TEST_CASE_TEMPLATE("awaiting a condition ends in the three ways", Waiting, waiting::adaptive,
                    waiting::spin, waiting::block) {
     wait_word word;
