@@ -9891,6 +9891,9 @@ class backoff {
         return true;
     }
 
+    /// Counts something else that took as long as these spins.
+    void count(std::uint32_t spins) noexcept { left_ -= spins < left_ ? spins : left_; }
+
   private:
     std::uint32_t left_;
 };
@@ -19219,9 +19222,11 @@ struct wait_result {
 };
 
 /// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
-/// out of line and small: the caller makes the first attempt itself.
+/// out of line and small: the caller makes the first attempt itself. An attempt that is held may
+/// have spun by itself before it gave up: it counts as `held_spins`.
 template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until,
+                                               std::uint32_t held_spins = 1) {
     outcome what = outcome::blocked;
     bool slept = false;
     bool announced = false;
@@ -19229,6 +19234,9 @@ template <waiting_policy Waiting, class Attempt>
     backoff spins(Waiting::spins);
     yielding yielding_loop;
     do {
+        if (what == outcome::held) {
+            spins.count(held_spins - 1);
+        }
         if (spins.spin()) {
             continue;
         }
@@ -34235,87 +34243,19 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// The part of shm_queue that never waits: a producers' side, a consumers' side, and the ring
-// between them.
-#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
-#define COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+// How the elements of a queue are copied byte by byte, into it and out of it.
+#ifndef COHOLD_CONTAINER_DETAIL_ELEMENT_COPY_HPP
+#define COHOLD_CONTAINER_DETAIL_ELEMENT_COPY_HPP
 
-#include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
-
-// Where the elements of a bounded queue lie: positions, and the two layouts of the ring.
-#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_LAYOUT_HPP
-#define COHOLD_CONTAINER_DETAIL_QUEUE_LAYOUT_HPP
-
-#include <atomic>
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <new>
 #include <type_traits>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
-
-// ---- positions
-
-// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
-// the index allows any capacity without a division, and 2^32 turns pass before one comes again. Of
-// two positions that are less than 2^31 turns apart, the later one is larger, in the sense of
-// `ahead_by`.
-using queue_position = std::uint64_t;
-
-[[nodiscard, gnu::always_inline]] constexpr std::uint32_t
-turn_of(queue_position position) noexcept {
-    return static_cast<std::uint32_t>(position >> 32);
-}
-
-[[nodiscard, gnu::always_inline]] constexpr std::uint32_t
-index_of(queue_position position) noexcept {
-    return static_cast<std::uint32_t>(position);
-}
-
-[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
-                                                   std::uint32_t index) noexcept {
-    return (static_cast<queue_position>(turn) << 32) | index;
-}
-
-[[nodiscard]] constexpr queue_position next_turn(queue_position position) noexcept {
-    return position_at(turn_of(position) + 1, 0);
-}
-
-// Between positions of the same line, the number of elements; otherwise only the sign says
-// something.
-[[nodiscard]] constexpr std::int64_t ahead_by(queue_position later,
-                                              queue_position earlier) noexcept {
-    return static_cast<std::int64_t>(later - earlier);
-}
-
-// For tests: the turn that a new queue begins with, so that the turns wrap around soon.
-enum class first_turn : std::uint32_t {};
-
-// The capacity, if this process can address the memory for it.
-inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t bytes_each) {
-    constexpr std::uint64_t most_elements = 0x7fffff00; // an index has 32 bits, also in lines
-    const std::uint64_t room = PTRDIFF_MAX / bytes_each;
-    const std::uint64_t most = room < most_elements ? room : most_elements;
-    if (capacity == 0 || capacity > most) {
-        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
-              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
-    }
-    return static_cast<std::uint32_t>(capacity);
-}
-
-// ---- bytes
 
 // A small element that is copied byte by byte, on its way out of a queue. Copying by way of a T of
 // the caller's takes longer: see basic_queue::received.
@@ -34376,6 +34316,90 @@ template <class T>
         const unit some = __atomic_load_n(static_cast<const unit*>(from) + at, __ATOMIC_RELAXED);
         __atomic_store_n(static_cast<unit*>(to) + at, some, __ATOMIC_RELAXED);
     }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The part of shm_queue that never waits: a producers' side, a consumers' side, and the ring
+// between them.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_CORE_HPP
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// Where the elements of a bounded queue lie: positions, and the two layouts of the ring.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_LAYOUT_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_LAYOUT_HPP
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <type_traits>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- positions
+
+// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
+// the index allows any capacity without a division, and 2^32 turns pass before one comes again. Of
+// two positions that are less than 2^31 turns apart, the later one is larger, in the sense of
+// `ahead_by`.
+using queue_position = std::uint64_t;
+
+[[nodiscard, gnu::always_inline]] constexpr std::uint32_t
+turn_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position >> 32);
+}
+
+[[nodiscard, gnu::always_inline]] constexpr std::uint32_t
+index_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position);
+}
+
+[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
+                                                   std::uint32_t index) noexcept {
+    return (static_cast<queue_position>(turn) << 32) | index;
+}
+
+[[nodiscard]] constexpr queue_position next_turn(queue_position position) noexcept {
+    return position_at(turn_of(position) + 1, 0);
+}
+
+// Between positions of the same line, the number of elements; otherwise only the sign says
+// something.
+[[nodiscard]] constexpr std::int64_t ahead_by(queue_position later,
+                                              queue_position earlier) noexcept {
+    return static_cast<std::int64_t>(later - earlier);
+}
+
+// For tests: the turn that a new queue begins with, so that the turns wrap around soon.
+enum class first_turn : std::uint32_t {};
+
+// The capacity, if this process can address the memory for it.
+inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t bytes_each) {
+    constexpr std::uint64_t most_elements = 0x7fffff00; // an index has 32 bits, also in lines
+    const std::uint64_t room = PTRDIFF_MAX / bytes_each;
+    const std::uint64_t most = room < most_elements ? room : most_elements;
+    if (capacity == 0 || capacity > most) {
+        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
+    }
+    return static_cast<std::uint32_t>(capacity);
 }
 
 // ---- layouts
@@ -35256,6 +35280,15 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
+// The words of a shm_queue, beside the ring of its elements, and their places in memory.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_WORDS_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_WORDS_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -35394,6 +35427,16 @@ class queue_words {
     alignas(8) std::uint64_t unused_ = 0;
     side_words consumers_;
 };
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
 
 /// *Push*: `claimed` moves behind the elements; the queue is not closed; the elements are written;
 /// then one store publishes them, to the word of their line or to the tail. *Pop*: the elements are
@@ -37389,10 +37432,14 @@ class basic_queue {
         return in_time(when, core_.items(), attempt).what;
     }
 
+    // Of an attempt that is held, see enter_slowly(). For two milliseconds in all: by then it is
+    // known whether the thread that holds the side is alive, see suspicion.
+    static constexpr std::uint32_t held_spins = 64;
+
     template <class When, class Attempt>
     static wait_result in_time(const When& when, wait_word& word, Attempt& attempt) {
         const outcome result = attempt();
-        return is_to_wait(result) ? await<Waiting>(word, attempt, when())
+        return is_to_wait(result) ? await<Waiting>(word, attempt, when(), held_spins)
                                   : wait_result{result, false};
     }
 
@@ -37453,7 +37500,7 @@ class basic_queue {
     template <class When, class Receive>
     [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
         auto attempt = [&] { return core_.try_take(receive); };
-        const wait_result result = await<Waiting>(core_.items(), attempt, when());
+        const wait_result result = await<Waiting>(core_.items(), attempt, when(), held_spins);
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
                 core_.notify_items(1); // there may be an element for another sleeper

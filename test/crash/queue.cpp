@@ -33,8 +33,10 @@ template <class T, concurrency Concurrency, class Overflow = cohold::overflow::b
 using queue = cohold::shm_queue<T, Concurrency, cohold::waiting::block, // spinning is long to step
                                 Overflow>;
 
-// Elements: one word; several words, which no single store writes; and one that owns memory.
+// Elements: one word; several words, which no single store writes; more than lines have room for,
+// so that they lie densely, in as many places as the queue has; and one that owns memory.
 using several = std::array<int, 4>;
+using large = std::array<int, 8>;
 using owning = cohold::shm_vector<int>;
 
 void set(int& element, int number) {
@@ -45,6 +47,10 @@ void set(several& element, int number) {
     element = {number, number + 1, number + 2, number + 3};
 }
 
+void set(large& element, int number) {
+    element = {number, number + 1, number + 2, number + 3, number, number, number, number + 4};
+}
+
 void set(owning& element, int number) {
     element.assign({number, number + 1});
 }
@@ -52,6 +58,7 @@ void set(owning& element, int number) {
 template <class T>
 constexpr const char* kind = std::is_same_v<T, int>       ? "ints"
                              : std::is_same_v<T, several> ? "arrays"
+                             : std::is_same_v<T, large>   ? "large arrays"
                                                           : "vectors";
 
 template <concurrency Concurrency>
@@ -146,6 +153,21 @@ void drain_and_refill(Q& q) {
     must(drain(q.it) == pushed, "a survivor's elements do not come back in order");
 }
 
+// Pushes until the queue is full, and takes all elements.
+template <class Q>
+void fill_and_drain(Q& q) {
+    for (auto& each : q.refill) {
+        bool done = false;
+        until_decided([&](std::error_code& ec) { done = q.it.try_emplace(ec, std::move(each)); });
+        if (!done) {
+            break;
+        }
+    }
+    for (const std::string& each : drain(q.it)) {
+        crash::said += each + " ";
+    }
+}
+
 // What survivors do with a queue before any of them has recovered the dead one.
 template <class Q>
 void ask_nobody(crash::declaration<Q>& what) {
@@ -215,6 +237,11 @@ void declare_for(registry& all) {
             return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0;
         }).meanwhile([](Q& q) { return q.it.try_push(q.spare[1]); });
     }
+    // A survivor pushes to the place that the victim has freed, and pops only then.
+    on<T, Concurrency>(
+        all, "try_pop_n", full,
+        [](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0; }, ", refilled")
+        .hasty("fills and drains it", [](Q& q) { fill_and_drain(q); });
     // The victim has claimed the last place. A survivor takes it, without a pop in between.
     on<T, Concurrency>(all, "try_push", {"one place left", 7, 1}, [](Q& q) {
         bool pushed = false;
@@ -666,6 +693,7 @@ void crash::declare(registry& all) {
     declare_in_place<several, concurrency::spsc>(all);
     declare_overwriting<int, concurrency::spsc>(all);
     declare_overwriting<several, concurrency::mpmc>(all);
+    declare_overwriting<large, concurrency::mpmc>(all);
     declare_within<concurrency::mpmc>(all);
     declare_within<concurrency::spsc>(all);
     declare_nested(all);

@@ -101,7 +101,30 @@ BUGS = [
     ("what_a_dead_consumer_took_stays",
      "        taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);\n",
      "",
-     "queue", "try_pop_n, mpmc, arrays, going round"),
+     "queue", "try_pop_n, mpmc, arrays, full, refilled"),
+    ("written_over_the_oldest_while_it_is_there",
+     "        if (const outcome claimed = claim(at, after); claimed != outcome::done) [[unlikely]] {\n"
+     "            producers.template leave<false>();\n"
+     "            return claimed;\n"
+     "        }\n"
+     "        T* const into = layout::item(ring(), at);\n"
+     "        request_to_write(into, at);\n"
+     "        write_element(into, std::addressof(value));\n",
+     "        T* const into = layout::item(ring(), at);\n"
+     "        request_to_write(into, at);\n"
+     "        write_element(into, std::addressof(value));\n"
+     "        if (const outcome claimed = claim(at, after); claimed != outcome::done) [[unlikely]] {\n"
+     "            producers.template leave<false>();\n"
+     "            return claimed;\n"
+     "        }\n",
+     "queue", "push, mpmc, large arrays, full, overwriting"),
+    ("what_was_overwritten_meanwhile_is_popped",
+     "            if (!head_.compare_exchange_strong(from, after, std::memory_order_acq_rel,\n"
+     "                                               std::memory_order_relaxed)) {\n"
+     "                return false;\n"
+     "            }\n",
+     "            head_.store(after, std::memory_order_release);\n",
+     "queue", "try_pop_n, mpmc, large arrays, full, overwriting"),
     ("the_head_is_known_before_the_room_is",
      "        store_in_order(limit_, limit);\n"
      "        seen_head_.store(head, std::memory_order_relaxed);\n",
