@@ -4,7 +4,6 @@
 #ifndef COHOLD_CONTAINER_SHM_DEQUE_HPP
 #define COHOLD_CONTAINER_SHM_DEQUE_HPP
 
-#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -42,7 +41,7 @@ COHOLD_NAMESPACE_BEGIN
 /// process safety*: that of std::deque: any number of threads may read it, or one may write to it.
 /// *If the process is killed* in an operation, the deque is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
-class shm_deque : private detail::deque_storage<T, Allocator> {
+class shm_deque : private detail::deque_storage<T, Allocator>, public detail::compared_by_elements {
     using storage = detail::deque_storage<T, Allocator>;
     using traits = std::allocator_traits<Allocator>;
     using typename storage::operation;
@@ -415,7 +414,7 @@ class shm_deque : private detail::deque_storage<T, Allocator> {
                       "shm_deque<T, Allocator>: the allocator's value_type must be T");
         if constexpr (detail::is_shm_allocator<Allocator>) {
             static_assert(detail::assert_shareable<T>());
-            static_assert(sizeof(storage) == 40 && alignof(storage) == 8);
+            static_assert(sizeof(shm_deque) == 40 && alignof(shm_deque) == 8);
         }
     }
 
@@ -521,18 +520,6 @@ template <std::ranges::input_range Range,
           detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
 shm_deque(from_range_t, Range&&, Allocator = Allocator())
     -> shm_deque<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-[[nodiscard]] bool operator==(const shm_deque<T, Allocator>& a, const shm_deque<T, Allocator>& b) {
-    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
-}
-
-/// Lexicographical, by <=> of the elements or, if they have none, by <.
-template <class T, class Allocator>
-[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_deque<T, Allocator>& a,
-                                                            const shm_deque<T, Allocator>& b) {
-    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 template <class T, class Allocator>
 void swap(shm_deque<T, Allocator>& a, shm_deque<T, Allocator>& b) {

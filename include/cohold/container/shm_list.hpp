@@ -4,7 +4,6 @@
 #ifndef COHOLD_CONTAINER_SHM_LIST_HPP
 #define COHOLD_CONTAINER_SHM_LIST_HPP
 
-#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <initializer_list>
@@ -39,7 +38,7 @@ COHOLD_NAMESPACE_BEGIN
 /// that of std::list: any number of threads may read it, or one may write to it. *If the process is
 /// killed* in an operation, the list is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
-class shm_list : private detail::list_storage<T, Allocator> {
+class shm_list : private detail::list_storage<T, Allocator>, public detail::compared_by_elements {
     using storage = detail::list_storage<T, Allocator>;
     using traits = std::allocator_traits<Allocator>;
     using links = detail::list_links;
@@ -457,7 +456,7 @@ class shm_list : private detail::list_storage<T, Allocator> {
                       "shm_list<T, Allocator>: the allocator's value_type must be T");
         if constexpr (detail::is_shm_allocator<Allocator>) {
             static_assert(detail::assert_shareable<T>());
-            static_assert(sizeof(storage) == 32 && alignof(storage) == 8);
+            static_assert(sizeof(shm_list) == 32 && alignof(shm_list) == 8);
         }
     }
 
@@ -586,18 +585,6 @@ template <std::ranges::input_range Range,
           detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
 shm_list(from_range_t, Range&&, Allocator = Allocator())
     -> shm_list<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-[[nodiscard]] bool operator==(const shm_list<T, Allocator>& a, const shm_list<T, Allocator>& b) {
-    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
-}
-
-/// Lexicographical, by <=> of the elements or, if they have none, by <.
-template <class T, class Allocator>
-[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_list<T, Allocator>& a,
-                                                            const shm_list<T, Allocator>& b) {
-    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 template <class T, class Allocator>
 void swap(shm_list<T, Allocator>& a, shm_list<T, Allocator>& b) {

@@ -6,7 +6,6 @@
 #ifndef COHOLD_CONTAINER_SHM_VECTOR_HPP
 #define COHOLD_CONTAINER_SHM_VECTOR_HPP
 
-#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +27,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 template <class T, class Allocator>
-class vector_access : protected vector_storage<T, Allocator> {
+class vector_access : protected vector_storage<T, Allocator>, public compared_by_elements {
     using words = vector_storage<T, Allocator>;
     using traits = std::allocator_traits<Allocator>;
 
@@ -601,19 +600,6 @@ template <std::ranges::input_range Range,
           detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
 shm_vector(from_range_t, Range&&, Allocator = Allocator())
     -> shm_vector<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-[[nodiscard]] bool operator==(const shm_vector<T, Allocator>& a,
-                              const shm_vector<T, Allocator>& b) {
-    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
-}
-
-/// Lexicographical, by <=> of the elements or, if they have none, by <.
-template <class T, class Allocator>
-[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_vector<T, Allocator>& a,
-                                                            const shm_vector<T, Allocator>& b) {
-    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 template <class T, class Allocator>
 void swap(shm_vector<T, Allocator>& a, shm_vector<T, Allocator>& b) noexcept(noexcept(a.swap(b))) {

@@ -140,6 +140,21 @@ compare_elements(Iterator a, Iterator a_last, Iterator b, Iterator b_last) {
     return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
 }
 
+// A base of the containers that are compared by their elements. They are ordered lexicographically,
+// by <=> of the elements or, if they have none, by <.
+struct compared_by_elements {
+    template <std::derived_from<compared_by_elements> Container>
+    [[nodiscard]] friend bool operator==(const Container& a, const Container& b) {
+        return a.size() == b.size() && equal_elements(a.begin(), b.begin(), a.size());
+    }
+
+    template <std::derived_from<compared_by_elements> Container>
+    [[nodiscard]] friend synth_three_way_result<typename Container::value_type>
+    operator<=>(const Container& a, const Container& b) {
+        return compare_elements(a.begin(), a.end(), b.begin(), b.end());
+    }
+};
+
 } // namespace detail
 
 template <class T>

@@ -58,7 +58,7 @@ constexpr void write_order(type_writer& out) {
 
 template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
           bool ConstOnly, class Handle>
-class tree_container {
+class tree_container : public compared_by_elements {
   protected:
     using storage = tree<Key, Value, KeyOf, Compare, Allocator, Multiple>;
     using traits = std::allocator_traits<Allocator>;
@@ -618,22 +618,6 @@ class tree_container {
   protected:
     storage tree_;
 };
-
-template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
-          bool ConstOnly, class Handle>
-[[nodiscard]] bool operator==(
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    return a.size() == b.size() && equal_elements(a.begin(), b.begin(), a.size());
-}
-
-template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
-          bool ConstOnly, class Handle>
-[[nodiscard]] synth_three_way_result<Value> operator<=>(
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    return compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 } // namespace detail
 
