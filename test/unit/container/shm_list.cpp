@@ -223,6 +223,10 @@ TEST_CASE("a comparison that throws leaves the list as before") {
         };
         CHECK_THROWS_AS(l.sort(failing), int);
         CHECK(std::vector<int>(l.begin(), l.end()) == before);
+        shm_list<int> outside(l, here.allocator<int>()); // its nodes are in the segment
+        CHECK_THROWS_AS(outside.sort(failing), int);
+        CHECK(std::vector<int>(outside.begin(), outside.end()) == before);
+        CHECK(std::equal(outside.rbegin(), outside.rend(), before.rbegin(), before.rend()));
         CHECK_THROWS_AS(local.sort(failing), int);
         CHECK(local.size() == before.size());
         CHECK(std::is_permutation(local.begin(), local.end(), before.begin()));

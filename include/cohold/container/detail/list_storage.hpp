@@ -278,7 +278,7 @@ class list_storage {
     template <class Less>
     void sort(const Less& less) {
         if (head_.size > 1) {
-            operation change(alloc_);
+            operation change(alloc_, several_steps);
             save_all(change);
             static_cast<void>(sort_some(begin(), head_.size, less));
             change.done();
