@@ -236,11 +236,7 @@ class deque_storage {
     }
 
     [[nodiscard]] bool has_allocator_of(const deque_storage& other) const noexcept {
-        if constexpr (traits::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     // ---- what changes

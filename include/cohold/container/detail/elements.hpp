@@ -175,6 +175,16 @@ concept allocator_like = requires(Allocator& allocator) {
     allocator.allocate(std::size_t{1});
 };
 
+// Can one free what the other has allocated?
+template <class Allocator>
+[[nodiscard]] bool are_equal(const Allocator& a, const Allocator& b) noexcept {
+    if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
+        return true;
+    } else {
+        return a == b;
+    }
+}
+
 // The address in a fancy pointer, without a test for null where the pointer allows that.
 template <class Pointer>
 [[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {

@@ -94,11 +94,7 @@ class list_storage {
     }
 
     [[nodiscard]] bool has_allocator_of(const list_storage& other) const noexcept {
-        if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     // ---- one element

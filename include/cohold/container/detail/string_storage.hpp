@@ -164,11 +164,7 @@ class string_storage {
     }
 
     [[nodiscard]] bool has_allocator_of(const string_storage& other) const noexcept {
-        if constexpr (traits::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     // For characters that are equal if their bytes are.

@@ -191,11 +191,7 @@ class tree {
     [[nodiscard]] const Allocator& alloc() const noexcept { return alloc_; }
 
     [[nodiscard]] bool has_allocator_of(const Allocator& other) const noexcept {
-        if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other;
-        }
+        return are_equal(alloc_, other);
     }
 
     [[nodiscard]] static const Key& key_of(const tree_links* at) noexcept {

@@ -96,11 +96,7 @@ class vector_storage {
     }
 
     [[nodiscard]] bool has_allocator_of(const vector_storage& other) const noexcept {
-        if constexpr (traits::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     [[nodiscard]] static T* mutable_iterator(const T* position) noexcept {
