@@ -9,10 +9,10 @@
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::less, for less than <functional> costs
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
+#include <cohold/container/detail/double_ended.hpp>
 #include <cohold/container/detail/elements.hpp>
 #include <cohold/container/detail/list_storage.hpp>
 #include <cohold/container/shm_allocator.hpp>
@@ -38,30 +38,24 @@ COHOLD_NAMESPACE_BEGIN
 /// that of std::list: any number of threads may read it, or one may write to it. *If the process is
 /// killed* in an operation, the list is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
-class shm_list : private detail::list_storage<T, Allocator>, public detail::compared_by_elements {
+class shm_list : public detail::double_ended<detail::list_storage<T, Allocator>> {
     using storage = detail::list_storage<T, Allocator>;
+    using base = detail::double_ended<storage>;
     using traits = std::allocator_traits<Allocator>;
     using links = detail::list_links;
-    using typename storage::operation;
 
     using storage::alloc_;
     using storage::value_of;
 
-    static constexpr auto failing = detail::without_journal::fails;
-
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
-    using size_type = std::size_t;
-    using difference_type = std::ptrdiff_t;
-    using reference = T&;
-    using const_reference = const T&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = detail::linked_iterator<links, T, false>;
-    using const_iterator = detail::linked_iterator<links, T, true>;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+    using base::begin;
+    using base::end;
+    using base::size;
+    using typename base::const_iterator;
+    using typename base::const_reference;
+    using typename base::iterator;
+    using typename base::reference;
+    using typename base::size_type;
 
     shm_list() noexcept(noexcept(Allocator()))
         requires std::default_initializable<Allocator>
@@ -69,28 +63,28 @@ class shm_list : private detail::list_storage<T, Allocator>, public detail::comp
         check_element();
     }
 
-    explicit shm_list(const Allocator& allocator) noexcept : storage(allocator) { check_element(); }
+    explicit shm_list(const Allocator& allocator) noexcept : base(allocator) { check_element(); }
 
     explicit shm_list(std::size_t count, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        append(count);
+        this->append(count);
     }
 
     shm_list(std::size_t count, const T& value, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        append(count, value);
+        this->append(count, value);
     }
 
     template <std::input_iterator InputIterator>
     shm_list(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        insert(end(), first, last);
+        this->append_from(first, last, base::count_of(first, last));
     }
 
     template <detail::container_compatible_range<T> Range>
     shm_list(from_range_t, Range&& range, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        append_range(std::forward<Range>(range));
+        this->append_range(std::forward<Range>(range));
     }
 
     shm_list(std::initializer_list<T> values, const Allocator& allocator = Allocator())
@@ -102,66 +96,32 @@ class shm_list : private detail::list_storage<T, Allocator>, public detail::comp
     shm_list(const shm_list& other, const std::type_identity_t<Allocator>& allocator)
         : shm_list(other.begin(), other.end(), allocator) {}
 
-    shm_list(shm_list&& other) noexcept : shm_list(other.alloc_) { take_or_move(other); }
+    shm_list(shm_list&& other) noexcept : shm_list(other.alloc_) { this->take_or_move(other); }
 
     shm_list(shm_list&& other, const std::type_identity_t<Allocator>& allocator)
         : shm_list(allocator) {
-        take_or_move(other);
+        this->take_or_move(other);
     }
 
     ~shm_list() = default;
 
     /// All or nothing, as every assignment; needs memory for both.
     shm_list& operator=(const shm_list& other) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_copy_assignment::value) {
-                clear();
-                alloc_ = other.alloc_;
-            }
-            assign(other.begin(), other.end());
-        }
+        this->assign_copy(other);
         return *this;
     }
 
     shm_list&
     operator=(shm_list&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
                                          traits::is_always_equal::value) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_move_assignment::value) {
-                clear();
-                alloc_ = other.alloc_;
-            }
-            operation change(alloc_, detail::several_steps);
-            this->save_head(change);
-            clear();
-            take_or_move(other);
-            change.done();
-        }
+        this->assign_move(other);
         return *this;
     }
 
     shm_list& operator=(std::initializer_list<T> values) {
-        assign(values.begin(), values.end());
+        this->assign(values);
         return *this;
     }
-
-    void assign(size_type count, const T& value) {
-        replace([&] { append(count, value); });
-    }
-
-    template <std::input_iterator InputIterator>
-    void assign(InputIterator first, InputIterator last) {
-        replace([&] { insert(end(), first, last); });
-    }
-
-    void assign(std::initializer_list<T> values) { *this = values; }
-
-    template <detail::container_compatible_range<T> Range>
-    void assign_range(Range&& range) {
-        replace([&] { append_range(std::forward<Range>(range)); });
-    }
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
     // ---- elements
 
@@ -173,182 +133,7 @@ class shm_list : private detail::list_storage<T, Allocator>, public detail::comp
 
     [[nodiscard]] const_reference back() const noexcept { return *--end(); }
 
-    [[nodiscard]] iterator begin() noexcept { return iterator(storage::begin()); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return const_iterator(storage::begin()); }
-
-    [[nodiscard]] iterator end() noexcept { return iterator(storage::end()); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return const_iterator(storage::end()); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
-    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-
-    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
-
-    [[nodiscard]] size_type max_size() const noexcept {
-        return static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(typename storage::node);
-    }
-
-    // ---- inserting
-
-    template <class... Arguments>
-    reference emplace_front(Arguments&&... arguments) {
-        return *emplace(begin(), std::forward<Arguments>(arguments)...);
-    }
-
-    void push_front(const T& value) { emplace(begin(), value); }
-
-    void push_front(T&& value) { emplace(begin(), std::move(value)); }
-
-    template <class... Arguments>
-    reference emplace_back(Arguments&&... arguments) {
-        return *emplace(end(), std::forward<Arguments>(arguments)...);
-    }
-
-    void push_back(const T& value) { emplace(end(), value); }
-
-    void push_back(T&& value) { emplace(end(), std::move(value)); }
-
-    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
-    /// Exceptions of the element's constructor pass through.
-    template <class... Arguments>
-    [[nodiscard]] T* try_emplace_back(Arguments&&... arguments) {
-        return try_emplace(storage::end(), std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-    [[nodiscard]] T* try_emplace_front(Arguments&&... arguments) {
-        return try_emplace(storage::begin(), std::forward<Arguments>(arguments)...);
-    }
-
-    /// The same, with the reason in `ec`.
-    template <class... Arguments>
-    T* try_emplace_back(std::error_code& ec, Arguments&&... arguments) {
-        return told(try_emplace_back(std::forward<Arguments>(arguments)...), ec);
-    }
-
-    template <class... Arguments>
-    T* try_emplace_front(std::error_code& ec, Arguments&&... arguments) {
-        return told(try_emplace_front(std::forward<Arguments>(arguments)...), ec);
-    }
-
-    /// Like push_back, but returns false when memory runs out; last_failure() says where.
-    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
-
-    [[nodiscard]] bool try_push_back(T&& value) {
-        return try_emplace_back(std::move(value)) != nullptr;
-    }
-
-    [[nodiscard]] bool try_push_front(const T& value) {
-        return try_emplace_front(value) != nullptr;
-    }
-
-    [[nodiscard]] bool try_push_front(T&& value) {
-        return try_emplace_front(std::move(value)) != nullptr;
-    }
-
-    /// The same, with the reason in `ec`.
-    bool try_push_back(const T& value, std::error_code& ec) {
-        return try_emplace_back(ec, value) != nullptr;
-    }
-
-    bool try_push_back(T&& value, std::error_code& ec) {
-        return try_emplace_back(ec, std::move(value)) != nullptr;
-    }
-
-    bool try_push_front(const T& value, std::error_code& ec) {
-        return try_emplace_front(ec, value) != nullptr;
-    }
-
-    bool try_push_front(T&& value, std::error_code& ec) {
-        return try_emplace_front(ec, std::move(value)) != nullptr;
-    }
-
-    template <class... Arguments>
-    iterator emplace(const_iterator position, Arguments&&... arguments) {
-        return iterator(
-            storage::emplace(failing, position.links(), std::forward<Arguments>(arguments)...));
-    }
-
-    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
-
-    iterator insert(const_iterator position, T&& value) {
-        return emplace(position, std::move(value));
-    }
-
-    iterator insert(const_iterator position, size_type count, const T& value) {
-        return added(position, [&, left = count]() mutable {
-            return left-- != 0 && (emplace(position, value), true);
-        });
-    }
-
-    template <std::input_iterator InputIterator>
-    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
-        return insert_from(position, std::move(first), std::move(last));
-    }
-
-    iterator insert(const_iterator position, std::initializer_list<T> values) {
-        return insert(position, values.begin(), values.end());
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    iterator insert_range(const_iterator position, Range&& range) {
-        return insert_from(position, std::ranges::begin(range), std::ranges::end(range));
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    void append_range(Range&& range) {
-        insert_range(end(), std::forward<Range>(range));
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    void prepend_range(Range&& range) {
-        insert_range(begin(), std::forward<Range>(range));
-    }
-
     // ---- erasing
-
-    void pop_front() { erase(begin()); }
-
-    void pop_back() { erase(--end()); }
-
-    iterator erase(const_iterator position) { return iterator(storage::erase(position.links())); }
-
-    iterator erase(const_iterator first, const_iterator last) {
-        if (first == begin() && last == end()) {
-            clear();
-            return end();
-        }
-        return iterator(storage::erase(first.links(), last.links()));
-    }
-
-    void clear() noexcept { storage::clear(); }
-
-    void resize(size_type count) { count <= size() ? shrink(count) : append(count - size()); }
-
-    void resize(size_type count, const T& value) {
-        count <= size() ? shrink(count) : append(count - size(), value);
-    }
 
     /// Erases the elements equal to the value, which may be one of them. Returns how many.
     size_type remove(const T& value) {
@@ -388,7 +173,7 @@ class shm_list : private detail::list_storage<T, Allocator>, public detail::comp
         } else {
             check_allocator(other);
         }
-        this->exchange(other);
+        storage::exchange(other);
     }
 
     void splice(const_iterator position, shm_list& other) {
@@ -477,82 +262,6 @@ class shm_list : private detail::list_storage<T, Allocator>, public detail::comp
     [[noreturn, gnu::cold]] static void raise_unsupported() {
         detail::raise(errc::unsupported,
                       "shm_list: elements of another segment can only be copied or moved");
-    }
-
-    // *this is empty.
-    void take_or_move(shm_list& other) {
-        if (this->has_allocator_of(other)) {
-            this->take(other);
-        } else if constexpr (std::is_move_constructible_v<T>) {
-            operation change(alloc_, detail::several_steps);
-            for (T& each : other) {
-                emplace_back(std::move(each));
-            }
-            other.clear();
-            change.done();
-        } else {
-            raise_unsupported();
-        }
-    }
-
-    // Adds elements, some of which may refer to the old ones, and then erases the old ones.
-    template <class Add>
-    void replace(const Add& add) {
-        links* const last = storage::end()->previous();
-        const bool was_empty = empty();
-        operation change(alloc_, detail::several_steps);
-        add();
-        if (!was_empty) {
-            static_cast<void>(storage::erase(storage::begin(), last->next()));
-        }
-        change.done();
-    }
-
-    template <class Add>
-    iterator added(const_iterator position, Add add) {
-        links* const before = position.links()->previous();
-        this->add_each(position.links(), std::move(add));
-        return iterator(before->next());
-    }
-
-    template <class Iterator, class Sentinel>
-    iterator insert_from(const_iterator position, Iterator first, Sentinel last) {
-        return added(position, [&] {
-            if (first == last) {
-                return false;
-            }
-            emplace(position, *first);
-            ++first;
-            return true;
-        });
-    }
-
-    // Value-initialized elements, or copies of the value.
-    template <class... Value>
-    void append(size_type count, const Value&... value) {
-        this->add_each(storage::end(), [&, left = count]() mutable {
-            return left-- != 0 && (emplace(end(), value...), true);
-        });
-    }
-
-    void shrink(size_type count) {
-        auto first = end();
-        for (size_type left = size(); left != count; --left) {
-            --first;
-        }
-        erase(first, end());
-    }
-
-    template <class... Arguments>
-    [[nodiscard]] T* try_emplace(links* place, Arguments&&... arguments) {
-        links* const made = storage::emplace(detail::without_journal::reports, place,
-                                             std::forward<Arguments>(arguments)...);
-        return made == nullptr ? nullptr : std::addressof(value_of(made));
-    }
-
-    [[nodiscard]] static T* told(T* made, std::error_code& ec) noexcept {
-        detail::has_succeeded(made != nullptr, ec);
-        return made;
     }
 };
 

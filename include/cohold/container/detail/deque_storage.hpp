@@ -185,11 +185,16 @@ class deque_storage {
   protected:
     using words = deque_words<T, Allocator>;
     using pointer = typename words::pointer;
-    using iterator = deque_iterator<words, T, false>;
+    using value_type = T;
+    using allocator_type = Allocator;
     using size_type = std::size_t;
+    using iterator = deque_iterator<words, T, false>;
+    using const_iterator = deque_iterator<words, T, true>;
     using operation = container_operation<Allocator>;
     using record = undo_record<Allocator>;
 
+    static constexpr const char* name = "shm_deque";
+    static constexpr bool wants_count = true;
     static constexpr std::uint64_t block = words::block;
 
     // Bytes alone: nothing else has to change together with the size.
@@ -229,6 +234,14 @@ class deque_storage {
         const size_type addressable = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
         const size_type allocatable = traits::max_size(alloc_);
         return allocatable < addressable ? allocatable : addressable;
+    }
+
+    [[nodiscard]] iterator begin() const noexcept { return at(words_.first); }
+
+    [[nodiscard]] iterator end() const noexcept { return at(words_.last); }
+
+    [[nodiscard]] static std::uint64_t place_of(const_iterator position) noexcept {
+        return position.position();
     }
 
     [[nodiscard]] iterator at(std::uint64_t position) const noexcept {
@@ -323,6 +336,9 @@ class deque_storage {
         drop(words_.first, position, words_.first, position);
     }
 
+    // Keeps the first `count`.
+    void shrink(size_type count) noexcept { drop_back(words_.first + count); }
+
     // Removes all.
     void clear() noexcept { drop_back(words_.first); }
 
@@ -412,6 +428,19 @@ class deque_storage {
         undo.done();
         change.done();
     }
+
+    // Calls add(), which adds elements at the back, some of which may refer to the old ones; then
+    // erases the old ones.
+    template <class Add>
+    void replace(const Add& add) {
+        const std::uint64_t last = words_.last;
+        operation change(alloc_, several_steps);
+        add();
+        drop_front(last);
+        change.done();
+    }
+
+    std::uint64_t erase(std::uint64_t position) { return erase(position, position + 1); }
 
     std::uint64_t erase(std::uint64_t from, std::uint64_t to) {
         if (to == words_.last) {

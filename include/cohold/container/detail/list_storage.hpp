@@ -60,7 +60,14 @@ class list_storage {
     using node = typename pool::node;
     using operation = typename pool::operation;
     using new_node = typename pool::new_node;
+    using value_type = Value;
+    using allocator_type = Allocator;
     using size_type = std::size_t;
+    using iterator = linked_iterator<list_links, Value, false>;
+    using const_iterator = linked_iterator<list_links, Value, true>;
+
+    static constexpr const char* name = "shm_list";
+    static constexpr bool wants_count = false;
 
     list_storage() noexcept(noexcept(Allocator())) = default;
 
@@ -89,6 +96,16 @@ class list_storage {
 
     [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(head_.size); }
 
+    [[nodiscard]] size_type max_size() const noexcept {
+        return static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(node);
+    }
+
+    [[nodiscard]] static list_links* place_of(const_iterator position) noexcept {
+        return position.links();
+    }
+
+    [[nodiscard]] static iterator at(list_links* place) noexcept { return iterator(place); }
+
     [[nodiscard]] static Value& value_of(list_links* at) noexcept {
         return static_cast<node*>(at)->value;
     }
@@ -99,10 +116,32 @@ class list_storage {
 
     // ---- one element
 
-    // In front of the place. Without memory, an exception or, for an operation that `reports`,
-    // nullptr: last_failure() says why.
+    // Without memory, an exception or, for an operation that `reports`, nullptr: last_failure()
+    // says why.
     template <class... Arguments>
-    list_links* emplace(without_journal otherwise, list_links* place, Arguments&&... arguments) {
+    Value* emplace_back(without_journal otherwise, Arguments&&... arguments) {
+        return value_or_null(
+            emplace_before(otherwise, end(), std::forward<Arguments>(arguments)...));
+    }
+
+    template <class... Arguments>
+    Value* emplace_front(without_journal otherwise, Arguments&&... arguments) {
+        return value_or_null(
+            emplace_before(otherwise, begin(), std::forward<Arguments>(arguments)...));
+    }
+
+    void pop_back() { static_cast<void>(erase(end()->previous())); }
+
+    void pop_front() { static_cast<void>(erase(begin())); }
+
+    template <class... Arguments>
+    list_links* emplace(list_links* place, Arguments&&... arguments) {
+        return emplace_before(without_journal::fails, place, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+    list_links* emplace_before(without_journal otherwise, list_links* place,
+                               Arguments&&... arguments) {
         operation change(alloc_, otherwise);
         new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
         if (made.get() == nullptr || !saves_gap(change, place->previous(), place)) {
@@ -127,38 +166,54 @@ class list_storage {
 
     // ---- several
 
-    // Calls add() until it returns false; it puts elements in front of the place.
-    template <class Add>
-    void add_each(list_links* place, Add add) {
-        struct rollback { // of lists that have no sections
-            list_storage& list;
-            list_links* before;
-            list_links* place;
-
-            ~rollback() {
-                if constexpr (!is_shm_allocator<Allocator>) {
-                    if (place != nullptr) {
-                        static_cast<void>(list.erase(before->next(), place));
-                    }
-                }
-            }
-        };
-
+    // Elements for which each(add) calls add(arguments), in front of the place.
+    template <class Count, class Each>
+    list_links* insert(list_links* place, const Count& /*count*/, const Each& each) {
         operation change(alloc_, several_steps);
-        rollback undo{*this, place->previous(), place};
-        while (add()) {
-        }
-        undo.place = nullptr;
+        added_elements undo{*this, place->previous(), place};
+        each([this, place](auto&&... arguments) {
+            this->emplace(place, std::forward<decltype(arguments)>(arguments)...);
+        });
+        undo.stay = true;
         change.done();
+        return undo.before->next();
+    }
+
+    template <class Count, class Each>
+    void append(const Count& count, const Each& each) {
+        insert(end(), count, each);
     }
 
     list_links* erase(list_links* first, list_links* last) {
+        if (first == begin() && last == end()) {
+            clear();
+        } else {
+            erase_one_by_one(first, last);
+        }
+        return last;
+    }
+
+    // Erases the last ones, so that `count` are left.
+    void shrink(size_type count) {
+        list_links* first = end();
+        for (size_type left = size(); left != count; --left) {
+            first = first->previous();
+        }
+        erase(first, end());
+    }
+
+    // Calls add(), which adds elements at the back, some of which may refer to the old ones; then
+    // erases the old ones.
+    template <class Add>
+    void replace(const Add& add) {
+        list_links* const last = end()->previous();
+        const bool was_empty = size() == 0;
         operation change(alloc_, several_steps);
-        while (first != last) {
-            first = erase(first);
+        add();
+        if (!was_empty) {
+            erase_one_by_one(begin(), last->next());
         }
         change.done();
-        return last;
     }
 
     // Erases the elements for which gone(node) holds, and returns how many there were. One that
@@ -188,12 +243,14 @@ class list_storage {
     void clear() noexcept {
         if (head_.size != 0) {
             operation change(alloc_, without_journal::happens);
-            save_head(change);
+            save_words(change.section());
             free_nodes();
             head_ = list_head();
             change.done();
         }
     }
+
+    void release() noexcept { clear(); }
 
     // ---- between lists with the same allocator
 
@@ -218,7 +275,7 @@ class list_storage {
     void take(list_storage& other) noexcept {
         operation change(alloc_, without_journal::happens);
         change.section().begins(this, &head_, sizeof head_);
-        other.save_head(change);
+        other.save_words(change.section());
         other.save_ends(change);
         hang(other.ring());
         other.head_ = list_head();
@@ -227,8 +284,8 @@ class list_storage {
 
     void exchange(list_storage& other) {
         operation change(alloc_);
-        save_head(change);
-        other.save_head(change);
+        save_words(change.section());
+        other.save_words(change.section());
         save_ends(change);
         other.save_ends(change);
         const chain mine = ring();
@@ -241,8 +298,8 @@ class list_storage {
     template <class Less>
     void merge(list_storage& other, const Less& less) {
         operation change(alloc_, several_steps);
-        save_head(change);
-        other.save_head(change);
+        save_words(change.section());
+        other.save_words(change.section());
         list_links* at = begin();
         while (other.head_.size != 0) {
             list_links* const from = other.begin();
@@ -281,7 +338,7 @@ class list_storage {
         }
     }
 
-    void save_head(operation& change) { change.section().words(this, &head_, sizeof head_); }
+    void save_words(undo_record<Allocator>& section) { section.words(this, &head_, sizeof head_); }
 
   private:
     struct chain {
@@ -289,6 +346,34 @@ class list_storage {
         list_links* last;
         std::uint64_t size;
     };
+
+    // For lists that have no sections: takes elements away again, unless they are to stay.
+    struct added_elements {
+        list_storage& list;
+        list_links* before;
+        list_links* place;
+        bool stay = false;
+
+        ~added_elements() {
+            if constexpr (!is_shm_allocator<Allocator>) {
+                if (!stay) {
+                    list.erase_one_by_one(before->next(), place);
+                }
+            }
+        }
+    };
+
+    [[nodiscard]] static Value* value_or_null(list_links* at) noexcept {
+        return at == nullptr ? nullptr : std::addressof(value_of(at));
+    }
+
+    void erase_one_by_one(list_links* first, list_links* last) {
+        operation change(alloc_, several_steps);
+        while (first != last) {
+            first = erase(first);
+        }
+        change.done();
+    }
 
     // The head is saved by other means.
     [[nodiscard]] bool saves(operation& change, list_links* at) {
@@ -306,7 +391,7 @@ class list_storage {
     }
 
     void save_all(operation& change) {
-        save_head(change);
+        save_words(change.section());
         for (list_links* at = begin(); at != end(); at = at->next()) {
             static_cast<void>(saves(change, at));
         }
