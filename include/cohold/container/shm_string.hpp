@@ -18,6 +18,7 @@
 #include <utility>
 
 #include <cohold/container/detail/elements.hpp>
+#include <cohold/container/detail/iterable.hpp>
 #include <cohold/container/detail/string_storage.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/type/shareable.hpp>
@@ -59,8 +60,9 @@ concept position_in = std::is_same_v<Position, Char*> || std::is_same_v<Position
 /// *If the process is killed* in an operation, the string has the old text or the new one.
 template <class Char, class Traits = std::char_traits<Char>,
           detail::allocator_like Allocator = shm_allocator<Char>>
-class shm_basic_string : private detail::string_storage<Char, Traits, Allocator> {
+class shm_basic_string : public detail::iterable<detail::string_storage<Char, Traits, Allocator>> {
     using storage = detail::string_storage<Char, Traits, Allocator>;
+    using base = detail::iterable<storage>;
     using traits = std::allocator_traits<Allocator>;
     using storage::alloc_;
     using storage::words_;
@@ -70,18 +72,15 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
 
   public:
     using traits_type = Traits;
-    using value_type = Char;
-    using allocator_type = Allocator;
-    using size_type = typename traits::size_type;
-    using difference_type = typename traits::difference_type;
-    using reference = Char&;
-    using const_reference = const Char&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = Char*;
-    using const_iterator = const Char*;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+    using base::begin;
+    using base::end;
+    using base::max_size;
+    using base::size;
+    using typename base::const_iterator;
+    using typename base::const_reference;
+    using typename base::iterator;
+    using typename base::reference;
+    using typename base::size_type;
 
     static constexpr size_type npos = static_cast<size_type>(-1);
 
@@ -93,7 +92,7 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         check_character();
     }
 
-    explicit shm_basic_string(const Allocator& allocator) noexcept : storage(allocator) {
+    explicit shm_basic_string(const Allocator& allocator) noexcept : base(allocator) {
         check_character();
     }
 
@@ -179,7 +178,7 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         build_from(other);
     }
 
-    shm_basic_string(shm_basic_string&& other) noexcept : storage(std::move(other.alloc_)) {
+    shm_basic_string(shm_basic_string&& other) noexcept : base(std::move(other.alloc_)) {
         check_character();
         take_or_move(other);
     }
@@ -298,8 +297,6 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         return detail::has_succeeded(try_assign(text), ec);
     }
 
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
-
     // ---- characters
 
     [[nodiscard]] reference operator[](size_type index) noexcept { return data()[index]; }
@@ -334,43 +331,9 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
     /// A copy in private memory.
     [[nodiscard]] std::basic_string<Char, Traits> str() const { return {data(), size()}; }
 
-    [[nodiscard]] iterator begin() noexcept { return data(); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return data(); }
-
-    [[nodiscard]] iterator end() noexcept { return data() + size(); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return data() + size(); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
     // ---- size
 
-    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-
-    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
-
     [[nodiscard]] size_type length() const noexcept { return size(); }
-
-    [[nodiscard]] size_type max_size() const noexcept { return storage::max_size(); }
 
     [[nodiscard]] size_type capacity() const noexcept { return storage::capacity(); }
 

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include <cohold/container/detail/elements.hpp>
+#include <cohold/container/detail/iterable.hpp>
 #include <cohold/container/detail/vector_storage.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/type/shareable.hpp>
@@ -27,28 +28,18 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 template <class T, class Allocator>
-class vector_access : protected vector_storage<T, Allocator>, public compared_by_elements {
-    using words = vector_storage<T, Allocator>;
-    using traits = std::allocator_traits<Allocator>;
+class vector_access : public iterable<vector_storage<T, Allocator>>, public compared_by_elements {
+    using base = iterable<vector_storage<T, Allocator>>;
 
   protected:
-    using words::data_;
-    using words::size_;
-    using words::vector_storage;
+    using base::base;
 
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
-    using size_type = typename traits::size_type;
-    using difference_type = typename traits::difference_type;
-    using reference = T&;
-    using const_reference = const T&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = T*;
-    using const_iterator = const T*;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+    using base::begin;
+    using base::end;
+    using typename base::const_reference;
+    using typename base::reference;
+    using typename base::size_type;
 
     [[nodiscard]] reference operator[](size_type index) noexcept { return begin()[index]; }
 
@@ -87,46 +78,13 @@ class vector_access : protected vector_storage<T, Allocator>, public compared_by
         return std::as_bytes(std::span<const T>(begin(), size()));
     }
 
-    [[nodiscard]] iterator begin() noexcept { return raw_address(data_); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return raw_address(data_); }
-
-    [[nodiscard]] iterator end() noexcept { return begin() + words::size(); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return begin() + words::size(); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-
-    using words::capacity;
-    using words::max_size;
-
     [[nodiscard]] size_type size() const noexcept {
         // Like a difference of pointers, this tells g++ a bound: it then indexes in loops over the
         // vector without a second counter.
-        if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+        if (base::size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
             __builtin_unreachable();
         }
-        return words::size();
+        return base::size();
     }
 
   private:
@@ -202,8 +160,6 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using typename access::operation;
 
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
     using typename access::const_iterator;
     using typename access::iterator;
     using typename access::reference;
@@ -330,8 +286,6 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         const auto count = detail::count_of(range);
         assign_from(std::ranges::begin(range), std::ranges::end(range), count);
     }
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
     void reserve(size_type count) {
         if (count > capacity()) {

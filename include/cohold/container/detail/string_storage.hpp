@@ -109,7 +109,11 @@ class string_storage {
 
   protected:
     using pointer = typename traits::pointer;
+    using value_type = Char;
+    using allocator_type = Allocator;
     using size_type = typename traits::size_type;
+    using iterator = Char*;
+    using const_iterator = const Char*;
     using block = raw_block<Allocator>;
     using operation = undo_scope<Allocator>;
     using record = undo_record<Allocator>;
@@ -145,6 +149,14 @@ class string_storage {
     [[nodiscard]] const Char* text() const noexcept {
         return words_.is_long() ? std::to_address(words_.block.data) : words_.own.text;
     }
+
+    [[nodiscard]] Char* begin() noexcept { return text(); }
+
+    [[nodiscard]] const Char* begin() const noexcept { return text(); }
+
+    [[nodiscard]] Char* end() noexcept { return text() + size(); }
+
+    [[nodiscard]] const Char* end() const noexcept { return text() + size(); }
 
     [[nodiscard]] size_type size() const noexcept {
         return words_.is_long() ? static_cast<size_type>(words_.block.size)

@@ -44,7 +44,11 @@ class vector_storage {
 
   protected:
     using pointer = typename traits::pointer;
+    using value_type = T;
+    using allocator_type = Allocator;
     using size_type = typename traits::size_type;
+    using iterator = T*;
+    using const_iterator = const T*;
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
     using operation = undo_scope<Allocator>;
