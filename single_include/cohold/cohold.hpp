@@ -22056,6 +22056,21 @@ compare_elements(Iterator a, Iterator a_last, Iterator b, Iterator b_last) {
     return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
 }
 
+// A base of the containers that are compared by their elements. They are ordered lexicographically,
+// by <=> of the elements or, if they have none, by <.
+struct compared_by_elements {
+    template <std::derived_from<compared_by_elements> Container>
+    [[nodiscard]] friend bool operator==(const Container& a, const Container& b) {
+        return a.size() == b.size() && equal_elements(a.begin(), b.begin(), a.size());
+    }
+
+    template <std::derived_from<compared_by_elements> Container>
+    [[nodiscard]] friend synth_three_way_result<typename Container::value_type>
+    operator<=>(const Container& a, const Container& b) {
+        return compare_elements(a.begin(), a.end(), b.begin(), b.end());
+    }
+};
+
 } // namespace detail
 
 template <class T>
@@ -22075,6 +22090,16 @@ concept allocator_like = requires(Allocator& allocator) {
     typename Allocator::value_type;
     allocator.allocate(std::size_t{1});
 };
+
+// Can one free what the other has allocated?
+template <class Allocator>
+[[nodiscard]] bool are_equal(const Allocator& a, const Allocator& b) noexcept {
+    if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
+        return true;
+    } else {
+        return a == b;
+    }
+}
 
 // The address in a fancy pointer, without a test for null where the pointer allows that.
 template <class Pointer>
@@ -23761,14 +23786,12 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_CONTAINER_SHM_DEQUE_HPP
 #define COHOLD_CONTAINER_SHM_DEQUE_HPP
 
-#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -24050,11 +24073,16 @@ class deque_storage {
   protected:
     using words = deque_words<T, Allocator>;
     using pointer = typename words::pointer;
-    using iterator = deque_iterator<words, T, false>;
+    using value_type = T;
+    using allocator_type = Allocator;
     using size_type = std::size_t;
+    using iterator = deque_iterator<words, T, false>;
+    using const_iterator = deque_iterator<words, T, true>;
     using operation = container_operation<Allocator>;
     using record = undo_record<Allocator>;
 
+    static constexpr const char* name = "shm_deque";
+    static constexpr bool wants_count = true;
     static constexpr std::uint64_t block = words::block;
 
     // Bytes alone: nothing else has to change together with the size.
@@ -24096,16 +24124,20 @@ class deque_storage {
         return allocatable < addressable ? allocatable : addressable;
     }
 
+    [[nodiscard]] iterator begin() const noexcept { return at(words_.first); }
+
+    [[nodiscard]] iterator end() const noexcept { return at(words_.last); }
+
+    [[nodiscard]] static std::uint64_t place_of(const_iterator position) noexcept {
+        return position.position();
+    }
+
     [[nodiscard]] iterator at(std::uint64_t position) const noexcept {
         return iterator(words_, position);
     }
 
     [[nodiscard]] bool has_allocator_of(const deque_storage& other) const noexcept {
-        if constexpr (traits::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     // ---- what changes
@@ -24191,6 +24223,9 @@ class deque_storage {
     void drop_front(std::uint64_t position) noexcept {
         drop(words_.first, position, words_.first, position);
     }
+
+    // Keeps the first `count`.
+    void shrink(size_type count) noexcept { drop_back(words_.first + count); }
 
     // Removes all.
     void clear() noexcept { drop_back(words_.first); }
@@ -24281,6 +24316,19 @@ class deque_storage {
         undo.done();
         change.done();
     }
+
+    // Calls add(), which adds elements at the back, some of which may refer to the old ones; then
+    // erases the old ones.
+    template <class Add>
+    void replace(const Add& add) {
+        const std::uint64_t last = words_.last;
+        operation change(alloc_, several_steps);
+        add();
+        drop_front(last);
+        change.done();
+    }
+
+    std::uint64_t erase(std::uint64_t position) { return erase(position, position + 1); }
 
     std::uint64_t erase(std::uint64_t from, std::uint64_t to) {
         if (to == words_.last) {
@@ -24559,190 +24607,62 @@ class deque_storage {
 COHOLD_NAMESPACE_END
 
 #endif
+// What lists and deques have in common: assigning, adding at both ends, inserting and erasing.
+#ifndef COHOLD_CONTAINER_DETAIL_DOUBLE_ENDED_HPP
+#define COHOLD_CONTAINER_DETAIL_DOUBLE_ENDED_HPP
+
+#include <cstddef>
+#include <initializer_list>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// What containers over which one can iterate have in common: their types, begin() and end() in all
+// their forms, and their size.
+#ifndef COHOLD_CONTAINER_DETAIL_ITERABLE_HPP
+#define COHOLD_CONTAINER_DETAIL_ITERABLE_HPP
+
+#include <cstddef>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A double-ended queue: the interface, complexities and exception guarantees of std::deque, with
-/// these differences.
-/// - Iterators belong to one process. References stay valid until their element is erased, unless
-/// elements are inserted or erased in the middle; iterators too, as far as there is an element.
-/// - Elements at the ends never move: they may be queues or locks.
-/// - Every operation happens completely or not at all, even if it throws. Inserting and erasing in
-/// the middle saves the elements on the nearer side first, which can be errc::out_of_space.
-/// - Blocks whose elements are gone stay with the deque, for further elements, until
-/// shrink_to_fit().
-/// - Between deques whose allocators are unequal (of two segments), moving moves the elements one
-/// by one, and swap exchanges them so.
-/// - try_emplace_back, try_push_back and their like at the front report by their result that memory
-/// has run out.
-///
-/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). *Thread and
-/// process safety*: that of std::deque: any number of threads may read it, or one may write to it.
-/// *If the process is killed* in an operation, the deque is as before or as after it.
-template <class T, detail::allocator_like Allocator = shm_allocator<T>>
-class shm_deque : private detail::deque_storage<T, Allocator> {
-    using storage = detail::deque_storage<T, Allocator>;
-    using traits = std::allocator_traits<Allocator>;
-    using typename storage::operation;
-    using typename storage::words;
+namespace detail {
 
-    using storage::alloc_;
-    using storage::words_;
-
-    static constexpr auto failing = detail::without_journal::fails;
-    static constexpr auto reporting = detail::without_journal::reports;
+// The storage has the types value_type, allocator_type, size_type, iterator and const_iterator; and
+// begin() and end(), from whose results both iterators can be made.
+template <class Storage>
+class iterable : protected Storage {
+  protected:
+    using Storage::Storage;
 
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
-    using size_type = std::size_t;
+    using typename Storage::allocator_type;
+    using typename Storage::const_iterator;
+    using typename Storage::iterator;
+    using typename Storage::size_type;
+    using typename Storage::value_type;
     using difference_type = std::ptrdiff_t;
-    using reference = T&;
-    using const_reference = const T&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = detail::deque_iterator<words, T, false>;
-    using const_iterator = detail::deque_iterator<words, T, true>;
+    using reference = value_type&;
+    using const_reference = const value_type&;
+    using pointer = typename std::allocator_traits<allocator_type>::pointer;
+    using const_pointer = typename std::allocator_traits<allocator_type>::const_pointer;
     using reverse_iterator = std::reverse_iterator<iterator>;
     using const_reverse_iterator = std::reverse_iterator<const_iterator>;
 
-    shm_deque() noexcept(noexcept(Allocator()))
-        requires std::default_initializable<Allocator>
-    {
-        check_element();
-    }
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return Storage::alloc_; }
 
-    explicit shm_deque(const Allocator& allocator) noexcept : storage(allocator) {
-        check_element();
-    }
+    [[nodiscard]] iterator begin() noexcept { return iterator(Storage::begin()); }
 
-    explicit shm_deque(std::size_t count, const Allocator& allocator = Allocator())
-        : shm_deque(allocator) {
-        append(count);
-    }
+    [[nodiscard]] const_iterator begin() const noexcept { return const_iterator(Storage::begin()); }
 
-    shm_deque(std::size_t count, const T& value, const Allocator& allocator = Allocator())
-        : shm_deque(allocator) {
-        append(count, value);
-    }
+    [[nodiscard]] iterator end() noexcept { return iterator(Storage::end()); }
 
-    template <std::input_iterator InputIterator>
-    shm_deque(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
-        : shm_deque(allocator) {
-        append_from(first, last, detail::count_of(first, last));
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    shm_deque(from_range_t, Range&& range, const Allocator& allocator = Allocator())
-        : shm_deque(allocator) {
-        append_range(std::forward<Range>(range));
-    }
-
-    shm_deque(std::initializer_list<T> values, const Allocator& allocator = Allocator())
-        : shm_deque(values.begin(), values.end(), allocator) {}
-
-    shm_deque(const shm_deque& other)
-        : shm_deque(other, traits::select_on_container_copy_construction(other.alloc_)) {}
-
-    shm_deque(const shm_deque& other, const std::type_identity_t<Allocator>& allocator)
-        : shm_deque(other.begin(), other.end(), allocator) {}
-
-    shm_deque(shm_deque&& other) noexcept : shm_deque(other.alloc_) { take_or_move(other); }
-
-    shm_deque(shm_deque&& other, const std::type_identity_t<Allocator>& allocator)
-        : shm_deque(allocator) {
-        take_or_move(other);
-    }
-
-    ~shm_deque() = default;
-
-    /// All or nothing, as every assignment; needs memory for both.
-    shm_deque& operator=(const shm_deque& other) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_copy_assignment::value) {
-                this->release();
-                alloc_ = other.alloc_;
-            }
-            assign(other.begin(), other.end());
-        }
-        return *this;
-    }
-
-    shm_deque&
-    operator=(shm_deque&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
-                                          traits::is_always_equal::value) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_move_assignment::value) {
-                this->release();
-                alloc_ = other.alloc_;
-            }
-            operation change(alloc_, detail::several_steps);
-            this->save_words(change.section());
-            this->release();
-            take_or_move(other);
-            change.done();
-        }
-        return *this;
-    }
-
-    shm_deque& operator=(std::initializer_list<T> values) {
-        assign(values.begin(), values.end());
-        return *this;
-    }
-
-    void assign(size_type count, const T& value) {
-        replace([&] { append(count, value); });
-    }
-
-    template <std::input_iterator InputIterator>
-    void assign(InputIterator first, InputIterator last) {
-        replace([&] { append_from(first, last, detail::count_of(first, last)); });
-    }
-
-    void assign(std::initializer_list<T> values) { *this = values; }
-
-    template <detail::container_compatible_range<T> Range>
-    void assign_range(Range&& range) {
-        replace([&] { append_range(std::forward<Range>(range)); });
-    }
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
-
-    // ---- elements
-
-    [[nodiscard]] reference operator[](size_type index) noexcept {
-        return *words_.at(words_.first + index);
-    }
-
-    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
-        return *words_.at(words_.first + index);
-    }
-
-    /// *Errors*: std::out_of_range.
-    [[nodiscard]] reference at(size_type index) { return (*this)[checked(index)]; }
-
-    [[nodiscard]] const_reference at(size_type index) const { return (*this)[checked(index)]; }
-
-    [[nodiscard]] reference front() noexcept { return *words_.at(words_.first); }
-
-    [[nodiscard]] const_reference front() const noexcept { return *words_.at(words_.first); }
-
-    [[nodiscard]] reference back() noexcept { return *words_.at(words_.last - 1); }
-
-    [[nodiscard]] const_reference back() const noexcept { return *words_.at(words_.last - 1); }
-
-    [[nodiscard]] iterator begin() noexcept { return iterator(words_, words_.first); }
-
-    [[nodiscard]] const_iterator begin() const noexcept {
-        return const_iterator(words_, words_.first);
-    }
-
-    [[nodiscard]] iterator end() noexcept { return iterator(words_, words_.last); }
-
-    [[nodiscard]] const_iterator end() const noexcept {
-        return const_iterator(words_, words_.last);
-    }
+    [[nodiscard]] const_iterator end() const noexcept { return const_iterator(Storage::end()); }
 
     [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
 
@@ -24764,46 +24684,92 @@ class shm_deque : private detail::deque_storage<T, Allocator> {
 
     [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
 
-    [[nodiscard]] bool empty() const noexcept { return words_.first == words_.last; }
+    [[nodiscard]] bool empty() const noexcept { return Storage::size() == 0; }
 
-    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
+    [[nodiscard]] size_type size() const noexcept { return Storage::size(); }
 
-    [[nodiscard]] size_type max_size() const noexcept { return storage::max_size(); }
+    [[nodiscard]] size_type max_size() const noexcept { return Storage::max_size(); }
+};
 
-    /// Frees the blocks that have no elements. A request: no effect where a full segment has no
-    /// room to note them.
-    void shrink_to_fit() noexcept { this->free_spare_blocks(); }
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// In the storage, an element is at a place, which place_of(iterator) tells.
+template <class Storage>
+class double_ended : public iterable<Storage>, public compared_by_elements {
+    using base = iterable<Storage>;
+    using T = typename base::value_type;
+    using traits = std::allocator_traits<typename base::allocator_type>;
+    using operation = container_operation<typename base::allocator_type>;
+
+    static constexpr auto failing = without_journal::fails;
+    static constexpr auto reporting = without_journal::reports;
+
+  protected:
+    using base::base;
+
+  public:
+    using base::begin;
+    using base::end;
+    using base::size;
+    using typename base::const_iterator;
+    using typename base::iterator;
+    using typename base::reference;
+    using typename base::size_type;
+
+    void assign(size_type count, const T& value) {
+        Storage::replace([&] { append(count, value); });
+    }
+
+    template <std::input_iterator InputIterator>
+    void assign(InputIterator first, InputIterator last) {
+        Storage::replace([&] { append_from(first, last, count_of(first, last)); });
+    }
+
+    void assign(std::initializer_list<T> values) { assign(values.begin(), values.end()); }
+
+    template <container_compatible_range<T> Range>
+    void assign_range(Range&& range) {
+        Storage::replace([&] { append_range(std::forward<Range>(range)); });
+    }
 
     // ---- at the ends
 
     template <class... Arguments>
     reference emplace_back(Arguments&&... arguments) {
-        return *storage::emplace_back(failing, std::forward<Arguments>(arguments)...);
+        return *Storage::emplace_back(failing, std::forward<Arguments>(arguments)...);
     }
-
-    void push_back(const T& value) { storage::emplace_back(failing, value); }
-
-    void push_back(T&& value) { storage::emplace_back(failing, std::move(value)); }
 
     template <class... Arguments>
     reference emplace_front(Arguments&&... arguments) {
-        return *storage::emplace_front(failing, std::forward<Arguments>(arguments)...);
+        return *Storage::emplace_front(failing, std::forward<Arguments>(arguments)...);
     }
 
-    void push_front(const T& value) { storage::emplace_front(failing, value); }
+    void push_back(const T& value) { emplace_back(value); }
 
-    void push_front(T&& value) { storage::emplace_front(failing, std::move(value)); }
+    void push_back(T&& value) { emplace_back(std::move(value)); }
+
+    void push_front(const T& value) { emplace_front(value); }
+
+    void push_front(T&& value) { emplace_front(std::move(value)); }
 
     /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
     /// Exceptions of the element's constructor pass through.
     template <class... Arguments>
     [[nodiscard]] T* try_emplace_back(Arguments&&... arguments) {
-        return storage::emplace_back(reporting, std::forward<Arguments>(arguments)...);
+        return Storage::emplace_back(reporting, std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
     [[nodiscard]] T* try_emplace_front(Arguments&&... arguments) {
-        return storage::emplace_front(reporting, std::forward<Arguments>(arguments)...);
+        return Storage::emplace_front(reporting, std::forward<Arguments>(arguments)...);
     }
 
     /// The same, with the reason in `ec`.
@@ -24849,38 +24815,38 @@ class shm_deque : private detail::deque_storage<T, Allocator> {
         return try_emplace_front(ec, std::move(value)) != nullptr;
     }
 
-    void pop_back() noexcept { storage::pop_back(); }
-
-    void pop_front() noexcept { storage::pop_front(); }
-
-    template <detail::container_compatible_range<T> Range>
+    template <container_compatible_range<T> Range>
     void append_range(Range&& range) {
-        const auto count = detail::count_of(range);
+        const auto count = count_of(range);
         append_from(std::ranges::begin(range), std::ranges::end(range), count);
     }
 
-    template <detail::container_compatible_range<T> Range>
+    template <container_compatible_range<T> Range>
     void prepend_range(Range&& range) {
         insert_range(begin(), std::forward<Range>(range));
     }
 
+    void pop_back() noexcept(noexcept(Storage::pop_back())) { Storage::pop_back(); }
+
+    void pop_front() noexcept(noexcept(Storage::pop_front())) { Storage::pop_front(); }
+
     void resize(size_type count) {
-        count <= size() ? this->drop_back(words_.first + count) : append(count - size());
+        count <= size() ? Storage::shrink(count) : append(count - size());
     }
 
     void resize(size_type count, const T& value) {
-        count <= size() ? this->drop_back(words_.first + count) : append(count - size(), value);
+        count <= size() ? Storage::shrink(count) : append(count - size(), value);
     }
 
-    /// Keeps the blocks.
-    void clear() noexcept { storage::clear(); }
+    /// A deque keeps its blocks.
+    void clear() noexcept { Storage::clear(); }
 
-    // ---- in the middle
+    // ---- anywhere
 
     template <class... Arguments>
     iterator emplace(const_iterator position, Arguments&&... arguments) {
-        return at_position(
-            storage::emplace(position.position(), std::forward<Arguments>(arguments)...));
+        return Storage::at(
+            Storage::emplace(Storage::place_of(position), std::forward<Arguments>(arguments)...));
     }
 
     iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
@@ -24890,33 +24856,263 @@ class shm_deque : private detail::deque_storage<T, Allocator> {
     }
 
     iterator insert(const_iterator position, size_type count, const T& value) {
-        return at_position(storage::insert(position.position(), count, [&](const auto& add) {
-            for (size_type left = count; left != 0; --left) {
-                add(value);
-            }
-        }));
+        return Storage::at(
+            Storage::insert(Storage::place_of(position), count, repeating(count, value)));
     }
 
     template <std::input_iterator InputIterator>
     iterator insert(const_iterator position, InputIterator first, InputIterator last) {
-        return insert_from(position, first, last, detail::count_of(first, last));
+        return insert_from(position, first, last, count_of(first, last));
     }
 
     iterator insert(const_iterator position, std::initializer_list<T> values) {
         return insert(position, values.begin(), values.end());
     }
 
-    template <detail::container_compatible_range<T> Range>
+    template <container_compatible_range<T> Range>
     iterator insert_range(const_iterator position, Range&& range) {
-        const auto count = detail::count_of(range);
+        const auto count = count_of(range);
         return insert_from(position, std::ranges::begin(range), std::ranges::end(range), count);
     }
 
-    iterator erase(const_iterator position) { return erase(position, position + 1); }
+    iterator erase(const_iterator position) {
+        return Storage::at(Storage::erase(Storage::place_of(position)));
+    }
 
     iterator erase(const_iterator first, const_iterator last) {
-        return at_position(storage::erase(first.position(), last.position()));
+        return Storage::at(Storage::erase(Storage::place_of(first), Storage::place_of(last)));
     }
+
+  protected:
+    void assign_copy(const double_ended& other) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_copy_assignment::value) {
+                Storage::release();
+                this->alloc_ = other.alloc_;
+            }
+            assign(other.begin(), other.end());
+        }
+    }
+
+    void assign_move(double_ended& other) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_move_assignment::value) {
+                Storage::release();
+                this->alloc_ = other.alloc_;
+            }
+            operation change(this->alloc_, several_steps);
+            Storage::save_words(change.section());
+            Storage::release();
+            take_or_move(other);
+            change.done();
+        }
+    }
+
+    // *this has no elements.
+    void take_or_move(double_ended& other) {
+        if (Storage::has_allocator_of(other)) {
+            Storage::take(other);
+        } else if constexpr (std::is_move_constructible_v<T>) {
+            operation change(this->alloc_, several_steps);
+            for (T& each : other) {
+                emplace_back(std::move(each));
+            }
+            other.clear();
+            change.done();
+        } else {
+            raise(errc::unsupported, "%s: these elements cannot move to another segment",
+                  Storage::name);
+        }
+    }
+
+    // Value-initialized elements, or copies of the value.
+    template <class... Value>
+    void append(size_type count, const Value&... value) {
+        Storage::append(count, repeating(count, value...));
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void append_from(Iterator first, Sentinel last, Count count) {
+        Storage::append(count, all_of(first, last));
+    }
+
+    // If the storage uses it: for a list it may take a walk in vain.
+    template <class... Range>
+    [[nodiscard]] static auto count_of(Range&... range) {
+        if constexpr (Storage::wants_count) {
+            return detail::count_of(range...);
+        } else {
+            return uncounted{};
+        }
+    }
+
+  private:
+    template <class Iterator, class Sentinel, class Count>
+    iterator insert_from(const_iterator position, Iterator first, Sentinel last, Count count) {
+        return Storage::at(
+            Storage::insert(Storage::place_of(position), count, all_of(first, last)));
+    }
+
+    // Where new elements come from: for each, add() is called with the arguments.
+
+    template <class... Value>
+    [[nodiscard]] static auto repeating(size_type count, const Value&... value) noexcept {
+        return [count, &value...](const auto& add) {
+            for (size_type left = count; left != 0; --left) {
+                add(value...);
+            }
+        };
+    }
+
+    template <class Iterator, class Sentinel>
+    [[nodiscard]] static auto all_of(Iterator& first, Sentinel& last) noexcept {
+        return [&first, &last](const auto& add) {
+            for (; first != last; static_cast<void>(++first)) {
+                add(*first);
+            }
+        };
+    }
+
+    [[nodiscard]] static T* told(T* made, std::error_code& ec) noexcept {
+        has_succeeded(made != nullptr, ec);
+        return made;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A double-ended queue: the interface, complexities and exception guarantees of std::deque, with
+/// these differences.
+/// - Iterators belong to one process. References stay valid until their element is erased, unless
+/// elements are inserted or erased in the middle; iterators too, as far as there is an element.
+/// - Elements at the ends never move: they may be queues or locks.
+/// - Every operation happens completely or not at all, even if it throws. Inserting and erasing in
+/// the middle saves the elements on the nearer side first, which can be errc::out_of_space.
+/// - Blocks whose elements are gone stay with the deque, for further elements, until
+/// shrink_to_fit().
+/// - Between deques whose allocators are unequal (of two segments), moving moves the elements one
+/// by one, and swap exchanges them so.
+/// - try_emplace_back, try_push_back and their like at the front report by their result that memory
+/// has run out.
+///
+/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
+/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). *Thread and
+/// process safety*: that of std::deque: any number of threads may read it, or one may write to it.
+/// *If the process is killed* in an operation, the deque is as before or as after it.
+template <class T, detail::allocator_like Allocator = shm_allocator<T>>
+class shm_deque : public detail::double_ended<detail::deque_storage<T, Allocator>> {
+    using storage = detail::deque_storage<T, Allocator>;
+    using base = detail::double_ended<storage>;
+    using traits = std::allocator_traits<Allocator>;
+    using typename storage::operation;
+
+    using storage::alloc_;
+    using storage::words_;
+
+  public:
+    using base::size;
+    using typename base::const_reference;
+    using typename base::reference;
+    using typename base::size_type;
+
+    shm_deque() noexcept(noexcept(Allocator()))
+        requires std::default_initializable<Allocator>
+    {
+        check_element();
+    }
+
+    explicit shm_deque(const Allocator& allocator) noexcept : base(allocator) { check_element(); }
+
+    explicit shm_deque(std::size_t count, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        this->append(count);
+    }
+
+    shm_deque(std::size_t count, const T& value, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        this->append(count, value);
+    }
+
+    template <std::input_iterator InputIterator>
+    shm_deque(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        this->append_from(first, last, base::count_of(first, last));
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    shm_deque(from_range_t, Range&& range, const Allocator& allocator = Allocator())
+        : shm_deque(allocator) {
+        this->append_range(std::forward<Range>(range));
+    }
+
+    shm_deque(std::initializer_list<T> values, const Allocator& allocator = Allocator())
+        : shm_deque(values.begin(), values.end(), allocator) {}
+
+    shm_deque(const shm_deque& other)
+        : shm_deque(other, traits::select_on_container_copy_construction(other.alloc_)) {}
+
+    shm_deque(const shm_deque& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_deque(other.begin(), other.end(), allocator) {}
+
+    shm_deque(shm_deque&& other) noexcept : shm_deque(other.alloc_) { this->take_or_move(other); }
+
+    shm_deque(shm_deque&& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_deque(allocator) {
+        this->take_or_move(other);
+    }
+
+    ~shm_deque() = default;
+
+    /// All or nothing, as every assignment; needs memory for both.
+    shm_deque& operator=(const shm_deque& other) {
+        this->assign_copy(other);
+        return *this;
+    }
+
+    shm_deque&
+    operator=(shm_deque&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
+                                          traits::is_always_equal::value) {
+        this->assign_move(other);
+        return *this;
+    }
+
+    shm_deque& operator=(std::initializer_list<T> values) {
+        this->assign(values);
+        return *this;
+    }
+
+    // ---- elements
+
+    [[nodiscard]] reference operator[](size_type index) noexcept {
+        return *words_.at(words_.first + index);
+    }
+
+    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
+        return *words_.at(words_.first + index);
+    }
+
+    /// *Errors*: std::out_of_range.
+    [[nodiscard]] reference at(size_type index) { return (*this)[checked(index)]; }
+
+    [[nodiscard]] const_reference at(size_type index) const { return (*this)[checked(index)]; }
+
+    [[nodiscard]] reference front() noexcept { return *words_.at(words_.first); }
+
+    [[nodiscard]] const_reference front() const noexcept { return *words_.at(words_.first); }
+
+    [[nodiscard]] reference back() noexcept { return *words_.at(words_.last - 1); }
+
+    [[nodiscard]] const_reference back() const noexcept { return *words_.at(words_.last - 1); }
+
+    /// Frees the blocks that have no elements. A request: no effect where a full segment has no
+    /// room to note them.
+    void shrink_to_fit() noexcept { this->free_spare_blocks(); }
 
     /// Between segments, exchanges the elements one by one.
     void swap(shm_deque& other) {
@@ -24954,7 +25150,7 @@ class shm_deque : private detail::deque_storage<T, Allocator> {
                       "shm_deque<T, Allocator>: the allocator's value_type must be T");
         if constexpr (detail::is_shm_allocator<Allocator>) {
             static_assert(detail::assert_shareable<T>());
-            static_assert(sizeof(storage) == 40 && alignof(storage) == 8);
+            static_assert(sizeof(shm_deque) == 40 && alignof(shm_deque) == 8);
         }
     }
 
@@ -24963,71 +25159,6 @@ class shm_deque : private detail::deque_storage<T, Allocator> {
             detail::raise_out_of_range("shm_deque::at", index, size());
         }
         return index;
-    }
-
-    [[nodiscard]] iterator at_position(std::uint64_t position) noexcept {
-        return iterator(words_, position);
-    }
-
-    // *this has no elements.
-    void take_or_move(shm_deque& other) {
-        if (this->has_allocator_of(other)) {
-            this->take(other);
-        } else if constexpr (std::is_move_constructible_v<T>) {
-            operation change(alloc_, detail::several_steps);
-            for (T& each : other) {
-                emplace_back(std::move(each));
-            }
-            other.clear();
-            change.done();
-        } else {
-            detail::raise(errc::unsupported,
-                          "shm_deque: these elements cannot move to another segment");
-        }
-    }
-
-    // Adds elements, some of which may refer to the old ones, and then erases the old ones.
-    template <class Add>
-    void replace(const Add& add) {
-        const std::uint64_t last = words_.last;
-        operation change(alloc_, detail::several_steps);
-        add();
-        this->drop_front(last);
-        change.done();
-    }
-
-    // Value-initialized elements, or copies of the value.
-    template <class... Value>
-    void append(size_type count, const Value&... value) {
-        storage::append(count, [&](const auto& add) {
-            for (size_type left = count; left != 0; --left) {
-                add(value...);
-            }
-        });
-    }
-
-    template <class Iterator, class Sentinel>
-    [[nodiscard]] static auto all_of(Iterator& first, Sentinel& last) noexcept {
-        return [&first, &last](const auto& add) {
-            for (; first != last; static_cast<void>(++first)) {
-                add(*first);
-            }
-        };
-    }
-
-    template <class Iterator, class Sentinel, class Count>
-    void append_from(Iterator first, Sentinel last, Count count) {
-        storage::append(count, all_of(first, last));
-    }
-
-    template <class Iterator, class Sentinel, class Count>
-    iterator insert_from(const_iterator position, Iterator first, Sentinel last, Count count) {
-        return at_position(storage::insert(position.position(), count, all_of(first, last)));
-    }
-
-    [[nodiscard]] static T* told(T* made, std::error_code& ec) noexcept {
-        detail::has_succeeded(made != nullptr, ec);
-        return made;
     }
 };
 
@@ -25060,18 +25191,6 @@ template <std::ranges::input_range Range,
           detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
 shm_deque(from_range_t, Range&&, Allocator = Allocator())
     -> shm_deque<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-[[nodiscard]] bool operator==(const shm_deque<T, Allocator>& a, const shm_deque<T, Allocator>& b) {
-    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
-}
-
-/// Lexicographical, by <=> of the elements or, if they have none, by <.
-template <class T, class Allocator>
-[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_deque<T, Allocator>& a,
-                                                            const shm_deque<T, Allocator>& b) {
-    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 template <class T, class Allocator>
 void swap(shm_deque<T, Allocator>& a, shm_deque<T, Allocator>& b) {
@@ -28434,13 +28553,11 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_CONTAINER_SHM_LIST_HPP
 #define COHOLD_CONTAINER_SHM_LIST_HPP
 
-#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::less, for less than <functional> costs
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -28682,7 +28799,14 @@ class list_storage {
     using node = typename pool::node;
     using operation = typename pool::operation;
     using new_node = typename pool::new_node;
+    using value_type = Value;
+    using allocator_type = Allocator;
     using size_type = std::size_t;
+    using iterator = linked_iterator<list_links, Value, false>;
+    using const_iterator = linked_iterator<list_links, Value, true>;
+
+    static constexpr const char* name = "shm_list";
+    static constexpr bool wants_count = false;
 
     list_storage() noexcept(noexcept(Allocator())) = default;
 
@@ -28711,24 +28835,52 @@ class list_storage {
 
     [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(head_.size); }
 
+    [[nodiscard]] size_type max_size() const noexcept {
+        return static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(node);
+    }
+
+    [[nodiscard]] static list_links* place_of(const_iterator position) noexcept {
+        return position.links();
+    }
+
+    [[nodiscard]] static iterator at(list_links* place) noexcept { return iterator(place); }
+
     [[nodiscard]] static Value& value_of(list_links* at) noexcept {
         return static_cast<node*>(at)->value;
     }
 
     [[nodiscard]] bool has_allocator_of(const list_storage& other) const noexcept {
-        if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     // ---- one element
 
-    // In front of the place. Without memory, an exception or, for an operation that `reports`,
-    // nullptr: last_failure() says why.
+    // Without memory, an exception or, for an operation that `reports`, nullptr: last_failure()
+    // says why.
     template <class... Arguments>
-    list_links* emplace(without_journal otherwise, list_links* place, Arguments&&... arguments) {
+    Value* emplace_back(without_journal otherwise, Arguments&&... arguments) {
+        return value_or_null(
+            emplace_before(otherwise, end(), std::forward<Arguments>(arguments)...));
+    }
+
+    template <class... Arguments>
+    Value* emplace_front(without_journal otherwise, Arguments&&... arguments) {
+        return value_or_null(
+            emplace_before(otherwise, begin(), std::forward<Arguments>(arguments)...));
+    }
+
+    void pop_back() { static_cast<void>(erase(end()->previous())); }
+
+    void pop_front() { static_cast<void>(erase(begin())); }
+
+    template <class... Arguments>
+    list_links* emplace(list_links* place, Arguments&&... arguments) {
+        return emplace_before(without_journal::fails, place, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+    list_links* emplace_before(without_journal otherwise, list_links* place,
+                               Arguments&&... arguments) {
         operation change(alloc_, otherwise);
         new_node made(alloc_, change, std::forward<Arguments>(arguments)...);
         if (made.get() == nullptr || !saves_gap(change, place->previous(), place)) {
@@ -28753,38 +28905,54 @@ class list_storage {
 
     // ---- several
 
-    // Calls add() until it returns false; it puts elements in front of the place.
-    template <class Add>
-    void add_each(list_links* place, Add add) {
-        struct rollback { // of lists that have no sections
-            list_storage& list;
-            list_links* before;
-            list_links* place;
-
-            ~rollback() {
-                if constexpr (!is_shm_allocator<Allocator>) {
-                    if (place != nullptr) {
-                        static_cast<void>(list.erase(before->next(), place));
-                    }
-                }
-            }
-        };
-
+    // Elements for which each(add) calls add(arguments), in front of the place.
+    template <class Count, class Each>
+    list_links* insert(list_links* place, const Count& /*count*/, const Each& each) {
         operation change(alloc_, several_steps);
-        rollback undo{*this, place->previous(), place};
-        while (add()) {
-        }
-        undo.place = nullptr;
+        added_elements undo{*this, place->previous(), place};
+        each([this, place](auto&&... arguments) {
+            this->emplace(place, std::forward<decltype(arguments)>(arguments)...);
+        });
+        undo.stay = true;
         change.done();
+        return undo.before->next();
+    }
+
+    template <class Count, class Each>
+    void append(const Count& count, const Each& each) {
+        insert(end(), count, each);
     }
 
     list_links* erase(list_links* first, list_links* last) {
+        if (first == begin() && last == end()) {
+            clear();
+        } else {
+            erase_one_by_one(first, last);
+        }
+        return last;
+    }
+
+    // Erases the last ones, so that `count` are left.
+    void shrink(size_type count) {
+        list_links* first = end();
+        for (size_type left = size(); left != count; --left) {
+            first = first->previous();
+        }
+        erase(first, end());
+    }
+
+    // Calls add(), which adds elements at the back, some of which may refer to the old ones; then
+    // erases the old ones.
+    template <class Add>
+    void replace(const Add& add) {
+        list_links* const last = end()->previous();
+        const bool was_empty = size() == 0;
         operation change(alloc_, several_steps);
-        while (first != last) {
-            first = erase(first);
+        add();
+        if (!was_empty) {
+            erase_one_by_one(begin(), last->next());
         }
         change.done();
-        return last;
     }
 
     // Erases the elements for which gone(node) holds, and returns how many there were. One that
@@ -28814,12 +28982,14 @@ class list_storage {
     void clear() noexcept {
         if (head_.size != 0) {
             operation change(alloc_, without_journal::happens);
-            save_head(change);
+            save_words(change.section());
             free_nodes();
             head_ = list_head();
             change.done();
         }
     }
+
+    void release() noexcept { clear(); }
 
     // ---- between lists with the same allocator
 
@@ -28844,7 +29014,7 @@ class list_storage {
     void take(list_storage& other) noexcept {
         operation change(alloc_, without_journal::happens);
         change.section().begins(this, &head_, sizeof head_);
-        other.save_head(change);
+        other.save_words(change.section());
         other.save_ends(change);
         hang(other.ring());
         other.head_ = list_head();
@@ -28853,8 +29023,8 @@ class list_storage {
 
     void exchange(list_storage& other) {
         operation change(alloc_);
-        save_head(change);
-        other.save_head(change);
+        save_words(change.section());
+        other.save_words(change.section());
         save_ends(change);
         other.save_ends(change);
         const chain mine = ring();
@@ -28867,8 +29037,8 @@ class list_storage {
     template <class Less>
     void merge(list_storage& other, const Less& less) {
         operation change(alloc_, several_steps);
-        save_head(change);
-        other.save_head(change);
+        save_words(change.section());
+        other.save_words(change.section());
         list_links* at = begin();
         while (other.head_.size != 0) {
             list_links* const from = other.begin();
@@ -28900,14 +29070,14 @@ class list_storage {
     template <class Less>
     void sort(const Less& less) {
         if (head_.size > 1) {
-            operation change(alloc_);
+            operation change(alloc_, several_steps);
             save_all(change);
             static_cast<void>(sort_some(begin(), head_.size, less));
             change.done();
         }
     }
 
-    void save_head(operation& change) { change.section().words(this, &head_, sizeof head_); }
+    void save_words(undo_record<Allocator>& section) { section.words(this, &head_, sizeof head_); }
 
   private:
     struct chain {
@@ -28915,6 +29085,34 @@ class list_storage {
         list_links* last;
         std::uint64_t size;
     };
+
+    // For lists that have no sections: takes elements away again, unless they are to stay.
+    struct added_elements {
+        list_storage& list;
+        list_links* before;
+        list_links* place;
+        bool stay = false;
+
+        ~added_elements() {
+            if constexpr (!is_shm_allocator<Allocator>) {
+                if (!stay) {
+                    list.erase_one_by_one(before->next(), place);
+                }
+            }
+        }
+    };
+
+    [[nodiscard]] static Value* value_or_null(list_links* at) noexcept {
+        return at == nullptr ? nullptr : std::addressof(value_of(at));
+    }
+
+    void erase_one_by_one(list_links* first, list_links* last) {
+        operation change(alloc_, several_steps);
+        while (first != last) {
+            first = erase(first);
+        }
+        change.done();
+    }
 
     // The head is saved by other means.
     [[nodiscard]] bool saves(operation& change, list_links* at) {
@@ -28932,7 +29130,7 @@ class list_storage {
     }
 
     void save_all(operation& change) {
-        save_head(change);
+        save_words(change.section());
         for (list_links* at = begin(); at != end(); at = at->next()) {
             static_cast<void>(saves(change, at));
         }
@@ -29032,30 +29230,24 @@ COHOLD_NAMESPACE_BEGIN
 /// that of std::list: any number of threads may read it, or one may write to it. *If the process is
 /// killed* in an operation, the list is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
-class shm_list : private detail::list_storage<T, Allocator> {
+class shm_list : public detail::double_ended<detail::list_storage<T, Allocator>> {
     using storage = detail::list_storage<T, Allocator>;
+    using base = detail::double_ended<storage>;
     using traits = std::allocator_traits<Allocator>;
     using links = detail::list_links;
-    using typename storage::operation;
 
     using storage::alloc_;
     using storage::value_of;
 
-    static constexpr auto failing = detail::without_journal::fails;
-
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
-    using size_type = std::size_t;
-    using difference_type = std::ptrdiff_t;
-    using reference = T&;
-    using const_reference = const T&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = detail::linked_iterator<links, T, false>;
-    using const_iterator = detail::linked_iterator<links, T, true>;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+    using base::begin;
+    using base::end;
+    using base::size;
+    using typename base::const_iterator;
+    using typename base::const_reference;
+    using typename base::iterator;
+    using typename base::reference;
+    using typename base::size_type;
 
     shm_list() noexcept(noexcept(Allocator()))
         requires std::default_initializable<Allocator>
@@ -29063,28 +29255,28 @@ class shm_list : private detail::list_storage<T, Allocator> {
         check_element();
     }
 
-    explicit shm_list(const Allocator& allocator) noexcept : storage(allocator) { check_element(); }
+    explicit shm_list(const Allocator& allocator) noexcept : base(allocator) { check_element(); }
 
     explicit shm_list(std::size_t count, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        append(count);
+        this->append(count);
     }
 
     shm_list(std::size_t count, const T& value, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        append(count, value);
+        this->append(count, value);
     }
 
     template <std::input_iterator InputIterator>
     shm_list(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        insert(end(), first, last);
+        this->append_from(first, last, base::count_of(first, last));
     }
 
     template <detail::container_compatible_range<T> Range>
     shm_list(from_range_t, Range&& range, const Allocator& allocator = Allocator())
         : shm_list(allocator) {
-        append_range(std::forward<Range>(range));
+        this->append_range(std::forward<Range>(range));
     }
 
     shm_list(std::initializer_list<T> values, const Allocator& allocator = Allocator())
@@ -29096,66 +29288,32 @@ class shm_list : private detail::list_storage<T, Allocator> {
     shm_list(const shm_list& other, const std::type_identity_t<Allocator>& allocator)
         : shm_list(other.begin(), other.end(), allocator) {}
 
-    shm_list(shm_list&& other) noexcept : shm_list(other.alloc_) { take_or_move(other); }
+    shm_list(shm_list&& other) noexcept : shm_list(other.alloc_) { this->take_or_move(other); }
 
     shm_list(shm_list&& other, const std::type_identity_t<Allocator>& allocator)
         : shm_list(allocator) {
-        take_or_move(other);
+        this->take_or_move(other);
     }
 
     ~shm_list() = default;
 
     /// All or nothing, as every assignment; needs memory for both.
     shm_list& operator=(const shm_list& other) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_copy_assignment::value) {
-                clear();
-                alloc_ = other.alloc_;
-            }
-            assign(other.begin(), other.end());
-        }
+        this->assign_copy(other);
         return *this;
     }
 
     shm_list&
     operator=(shm_list&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
                                          traits::is_always_equal::value) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_move_assignment::value) {
-                clear();
-                alloc_ = other.alloc_;
-            }
-            operation change(alloc_, detail::several_steps);
-            this->save_head(change);
-            clear();
-            take_or_move(other);
-            change.done();
-        }
+        this->assign_move(other);
         return *this;
     }
 
     shm_list& operator=(std::initializer_list<T> values) {
-        assign(values.begin(), values.end());
+        this->assign(values);
         return *this;
     }
-
-    void assign(size_type count, const T& value) {
-        replace([&] { append(count, value); });
-    }
-
-    template <std::input_iterator InputIterator>
-    void assign(InputIterator first, InputIterator last) {
-        replace([&] { insert(end(), first, last); });
-    }
-
-    void assign(std::initializer_list<T> values) { *this = values; }
-
-    template <detail::container_compatible_range<T> Range>
-    void assign_range(Range&& range) {
-        replace([&] { append_range(std::forward<Range>(range)); });
-    }
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
     // ---- elements
 
@@ -29167,182 +29325,7 @@ class shm_list : private detail::list_storage<T, Allocator> {
 
     [[nodiscard]] const_reference back() const noexcept { return *--end(); }
 
-    [[nodiscard]] iterator begin() noexcept { return iterator(storage::begin()); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return const_iterator(storage::begin()); }
-
-    [[nodiscard]] iterator end() noexcept { return iterator(storage::end()); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return const_iterator(storage::end()); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
-    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-
-    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
-
-    [[nodiscard]] size_type max_size() const noexcept {
-        return static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(typename storage::node);
-    }
-
-    // ---- inserting
-
-    template <class... Arguments>
-    reference emplace_front(Arguments&&... arguments) {
-        return *emplace(begin(), std::forward<Arguments>(arguments)...);
-    }
-
-    void push_front(const T& value) { emplace(begin(), value); }
-
-    void push_front(T&& value) { emplace(begin(), std::move(value)); }
-
-    template <class... Arguments>
-    reference emplace_back(Arguments&&... arguments) {
-        return *emplace(end(), std::forward<Arguments>(arguments)...);
-    }
-
-    void push_back(const T& value) { emplace(end(), value); }
-
-    void push_back(T&& value) { emplace(end(), std::move(value)); }
-
-    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
-    /// Exceptions of the element's constructor pass through.
-    template <class... Arguments>
-    [[nodiscard]] T* try_emplace_back(Arguments&&... arguments) {
-        return try_emplace(storage::end(), std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-    [[nodiscard]] T* try_emplace_front(Arguments&&... arguments) {
-        return try_emplace(storage::begin(), std::forward<Arguments>(arguments)...);
-    }
-
-    /// The same, with the reason in `ec`.
-    template <class... Arguments>
-    T* try_emplace_back(std::error_code& ec, Arguments&&... arguments) {
-        return told(try_emplace_back(std::forward<Arguments>(arguments)...), ec);
-    }
-
-    template <class... Arguments>
-    T* try_emplace_front(std::error_code& ec, Arguments&&... arguments) {
-        return told(try_emplace_front(std::forward<Arguments>(arguments)...), ec);
-    }
-
-    /// Like push_back, but returns false when memory runs out; last_failure() says where.
-    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
-
-    [[nodiscard]] bool try_push_back(T&& value) {
-        return try_emplace_back(std::move(value)) != nullptr;
-    }
-
-    [[nodiscard]] bool try_push_front(const T& value) {
-        return try_emplace_front(value) != nullptr;
-    }
-
-    [[nodiscard]] bool try_push_front(T&& value) {
-        return try_emplace_front(std::move(value)) != nullptr;
-    }
-
-    /// The same, with the reason in `ec`.
-    bool try_push_back(const T& value, std::error_code& ec) {
-        return try_emplace_back(ec, value) != nullptr;
-    }
-
-    bool try_push_back(T&& value, std::error_code& ec) {
-        return try_emplace_back(ec, std::move(value)) != nullptr;
-    }
-
-    bool try_push_front(const T& value, std::error_code& ec) {
-        return try_emplace_front(ec, value) != nullptr;
-    }
-
-    bool try_push_front(T&& value, std::error_code& ec) {
-        return try_emplace_front(ec, std::move(value)) != nullptr;
-    }
-
-    template <class... Arguments>
-    iterator emplace(const_iterator position, Arguments&&... arguments) {
-        return iterator(
-            storage::emplace(failing, position.links(), std::forward<Arguments>(arguments)...));
-    }
-
-    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
-
-    iterator insert(const_iterator position, T&& value) {
-        return emplace(position, std::move(value));
-    }
-
-    iterator insert(const_iterator position, size_type count, const T& value) {
-        return added(position, [&, left = count]() mutable {
-            return left-- != 0 && (emplace(position, value), true);
-        });
-    }
-
-    template <std::input_iterator InputIterator>
-    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
-        return insert_from(position, std::move(first), std::move(last));
-    }
-
-    iterator insert(const_iterator position, std::initializer_list<T> values) {
-        return insert(position, values.begin(), values.end());
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    iterator insert_range(const_iterator position, Range&& range) {
-        return insert_from(position, std::ranges::begin(range), std::ranges::end(range));
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    void append_range(Range&& range) {
-        insert_range(end(), std::forward<Range>(range));
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    void prepend_range(Range&& range) {
-        insert_range(begin(), std::forward<Range>(range));
-    }
-
     // ---- erasing
-
-    void pop_front() { erase(begin()); }
-
-    void pop_back() { erase(--end()); }
-
-    iterator erase(const_iterator position) { return iterator(storage::erase(position.links())); }
-
-    iterator erase(const_iterator first, const_iterator last) {
-        if (first == begin() && last == end()) {
-            clear();
-            return end();
-        }
-        return iterator(storage::erase(first.links(), last.links()));
-    }
-
-    void clear() noexcept { storage::clear(); }
-
-    void resize(size_type count) { count <= size() ? shrink(count) : append(count - size()); }
-
-    void resize(size_type count, const T& value) {
-        count <= size() ? shrink(count) : append(count - size(), value);
-    }
 
     /// Erases the elements equal to the value, which may be one of them. Returns how many.
     size_type remove(const T& value) {
@@ -29382,7 +29365,7 @@ class shm_list : private detail::list_storage<T, Allocator> {
         } else {
             check_allocator(other);
         }
-        this->exchange(other);
+        storage::exchange(other);
     }
 
     void splice(const_iterator position, shm_list& other) {
@@ -29450,7 +29433,7 @@ class shm_list : private detail::list_storage<T, Allocator> {
                       "shm_list<T, Allocator>: the allocator's value_type must be T");
         if constexpr (detail::is_shm_allocator<Allocator>) {
             static_assert(detail::assert_shareable<T>());
-            static_assert(sizeof(storage) == 32 && alignof(storage) == 8);
+            static_assert(sizeof(shm_list) == 32 && alignof(shm_list) == 8);
         }
     }
 
@@ -29471,82 +29454,6 @@ class shm_list : private detail::list_storage<T, Allocator> {
     [[noreturn, gnu::cold]] static void raise_unsupported() {
         detail::raise(errc::unsupported,
                       "shm_list: elements of another segment can only be copied or moved");
-    }
-
-    // *this is empty.
-    void take_or_move(shm_list& other) {
-        if (this->has_allocator_of(other)) {
-            this->take(other);
-        } else if constexpr (std::is_move_constructible_v<T>) {
-            operation change(alloc_, detail::several_steps);
-            for (T& each : other) {
-                emplace_back(std::move(each));
-            }
-            other.clear();
-            change.done();
-        } else {
-            raise_unsupported();
-        }
-    }
-
-    // Adds elements, some of which may refer to the old ones, and then erases the old ones.
-    template <class Add>
-    void replace(const Add& add) {
-        links* const last = storage::end()->previous();
-        const bool was_empty = empty();
-        operation change(alloc_, detail::several_steps);
-        add();
-        if (!was_empty) {
-            static_cast<void>(storage::erase(storage::begin(), last->next()));
-        }
-        change.done();
-    }
-
-    template <class Add>
-    iterator added(const_iterator position, Add add) {
-        links* const before = position.links()->previous();
-        this->add_each(position.links(), std::move(add));
-        return iterator(before->next());
-    }
-
-    template <class Iterator, class Sentinel>
-    iterator insert_from(const_iterator position, Iterator first, Sentinel last) {
-        return added(position, [&] {
-            if (first == last) {
-                return false;
-            }
-            emplace(position, *first);
-            ++first;
-            return true;
-        });
-    }
-
-    // Value-initialized elements, or copies of the value.
-    template <class... Value>
-    void append(size_type count, const Value&... value) {
-        this->add_each(storage::end(), [&, left = count]() mutable {
-            return left-- != 0 && (emplace(end(), value...), true);
-        });
-    }
-
-    void shrink(size_type count) {
-        auto first = end();
-        for (size_type left = size(); left != count; --left) {
-            --first;
-        }
-        erase(first, end());
-    }
-
-    template <class... Arguments>
-    [[nodiscard]] T* try_emplace(links* place, Arguments&&... arguments) {
-        links* const made = storage::emplace(detail::without_journal::reports, place,
-                                             std::forward<Arguments>(arguments)...);
-        return made == nullptr ? nullptr : std::addressof(value_of(made));
-    }
-
-    [[nodiscard]] static T* told(T* made, std::error_code& ec) noexcept {
-        detail::has_succeeded(made != nullptr, ec);
-        return made;
     }
 };
 
@@ -29579,18 +29486,6 @@ template <std::ranges::input_range Range,
           detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
 shm_list(from_range_t, Range&&, Allocator = Allocator())
     -> shm_list<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-[[nodiscard]] bool operator==(const shm_list<T, Allocator>& a, const shm_list<T, Allocator>& b) {
-    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
-}
-
-/// Lexicographical, by <=> of the elements or, if they have none, by <.
-template <class T, class Allocator>
-[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_list<T, Allocator>& a,
-                                                            const shm_list<T, Allocator>& b) {
-    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 template <class T, class Allocator>
 void swap(shm_list<T, Allocator>& a, shm_list<T, Allocator>& b) {
@@ -30199,11 +30094,7 @@ class tree {
     [[nodiscard]] const Allocator& alloc() const noexcept { return alloc_; }
 
     [[nodiscard]] bool has_allocator_of(const Allocator& other) const noexcept {
-        if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other;
-        }
+        return are_equal(alloc_, other);
     }
 
     [[nodiscard]] static const Key& key_of(const tree_links* at) noexcept {
@@ -30600,7 +30491,7 @@ constexpr void write_order(type_writer& out) {
 
 template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
           bool ConstOnly, class Handle>
-class tree_container {
+class tree_container : public compared_by_elements {
   protected:
     using storage = tree<Key, Value, KeyOf, Compare, Allocator, Multiple>;
     using traits = std::allocator_traits<Allocator>;
@@ -31160,22 +31051,6 @@ class tree_container {
   protected:
     storage tree_;
 };
-
-template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
-          bool ConstOnly, class Handle>
-[[nodiscard]] bool operator==(
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    return a.size() == b.size() && equal_elements(a.begin(), b.begin(), a.size());
-}
-
-template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple,
-          bool ConstOnly, class Handle>
-[[nodiscard]] synth_three_way_result<Value> operator<=>(
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& a,
-    const tree_container<Key, Value, KeyOf, Compare, Allocator, Multiple, ConstOnly, Handle>& b) {
-    return compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 } // namespace detail
 
@@ -39023,7 +38898,11 @@ class string_storage {
 
   protected:
     using pointer = typename traits::pointer;
+    using value_type = Char;
+    using allocator_type = Allocator;
     using size_type = typename traits::size_type;
+    using iterator = Char*;
+    using const_iterator = const Char*;
     using block = raw_block<Allocator>;
     using operation = undo_scope<Allocator>;
     using record = undo_record<Allocator>;
@@ -39060,6 +38939,14 @@ class string_storage {
         return words_.is_long() ? std::to_address(words_.block.data) : words_.own.text;
     }
 
+    [[nodiscard]] Char* begin() noexcept { return text(); }
+
+    [[nodiscard]] const Char* begin() const noexcept { return text(); }
+
+    [[nodiscard]] Char* end() noexcept { return text() + size(); }
+
+    [[nodiscard]] const Char* end() const noexcept { return text() + size(); }
+
     [[nodiscard]] size_type size() const noexcept {
         return words_.is_long() ? static_cast<size_type>(words_.block.size)
                                 : static_cast<size_type>(words_.own.size);
@@ -39078,11 +38965,7 @@ class string_storage {
     }
 
     [[nodiscard]] bool has_allocator_of(const string_storage& other) const noexcept {
-        if constexpr (traits::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     // For characters that are equal if their bytes are.
@@ -39773,8 +39656,9 @@ concept position_in = std::is_same_v<Position, Char*> || std::is_same_v<Position
 /// *If the process is killed* in an operation, the string has the old text or the new one.
 template <class Char, class Traits = std::char_traits<Char>,
           detail::allocator_like Allocator = shm_allocator<Char>>
-class shm_basic_string : private detail::string_storage<Char, Traits, Allocator> {
+class shm_basic_string : public detail::iterable<detail::string_storage<Char, Traits, Allocator>> {
     using storage = detail::string_storage<Char, Traits, Allocator>;
+    using base = detail::iterable<storage>;
     using traits = std::allocator_traits<Allocator>;
     using storage::alloc_;
     using storage::words_;
@@ -39784,18 +39668,15 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
 
   public:
     using traits_type = Traits;
-    using value_type = Char;
-    using allocator_type = Allocator;
-    using size_type = typename traits::size_type;
-    using difference_type = typename traits::difference_type;
-    using reference = Char&;
-    using const_reference = const Char&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = Char*;
-    using const_iterator = const Char*;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+    using base::begin;
+    using base::end;
+    using base::max_size;
+    using base::size;
+    using typename base::const_iterator;
+    using typename base::const_reference;
+    using typename base::iterator;
+    using typename base::reference;
+    using typename base::size_type;
 
     static constexpr size_type npos = static_cast<size_type>(-1);
 
@@ -39807,7 +39688,7 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         check_character();
     }
 
-    explicit shm_basic_string(const Allocator& allocator) noexcept : storage(allocator) {
+    explicit shm_basic_string(const Allocator& allocator) noexcept : base(allocator) {
         check_character();
     }
 
@@ -39893,7 +39774,7 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         build_from(other);
     }
 
-    shm_basic_string(shm_basic_string&& other) noexcept : storage(std::move(other.alloc_)) {
+    shm_basic_string(shm_basic_string&& other) noexcept : base(std::move(other.alloc_)) {
         check_character();
         take_or_move(other);
     }
@@ -40012,8 +39893,6 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         return detail::has_succeeded(try_assign(text), ec);
     }
 
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
-
     // ---- characters
 
     [[nodiscard]] reference operator[](size_type index) noexcept { return data()[index]; }
@@ -40048,43 +39927,9 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
     /// A copy in private memory.
     [[nodiscard]] std::basic_string<Char, Traits> str() const { return {data(), size()}; }
 
-    [[nodiscard]] iterator begin() noexcept { return data(); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return data(); }
-
-    [[nodiscard]] iterator end() noexcept { return data() + size(); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return data() + size(); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
     // ---- size
 
-    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-
-    [[nodiscard]] size_type size() const noexcept { return storage::size(); }
-
     [[nodiscard]] size_type length() const noexcept { return size(); }
-
-    [[nodiscard]] size_type max_size() const noexcept { return storage::max_size(); }
 
     [[nodiscard]] size_type capacity() const noexcept { return storage::capacity(); }
 
@@ -41230,7 +41075,6 @@ struct std::hash<cohold::shm_unique_ptr<T>> {
 #ifndef COHOLD_CONTAINER_SHM_VECTOR_HPP
 #define COHOLD_CONTAINER_SHM_VECTOR_HPP
 
-#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -41281,7 +41125,11 @@ class vector_storage {
 
   protected:
     using pointer = typename traits::pointer;
+    using value_type = T;
+    using allocator_type = Allocator;
     using size_type = typename traits::size_type;
+    using iterator = T*;
+    using const_iterator = const T*;
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
     using operation = undo_scope<Allocator>;
@@ -41333,11 +41181,7 @@ class vector_storage {
     }
 
     [[nodiscard]] bool has_allocator_of(const vector_storage& other) const noexcept {
-        if constexpr (traits::is_always_equal::value) {
-            return true;
-        } else {
-            return alloc_ == other.alloc_;
-        }
+        return are_equal(alloc_, other.alloc_);
     }
 
     [[nodiscard]] static T* mutable_iterator(const T* position) noexcept {
@@ -42062,28 +41906,18 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 template <class T, class Allocator>
-class vector_access : protected vector_storage<T, Allocator> {
-    using words = vector_storage<T, Allocator>;
-    using traits = std::allocator_traits<Allocator>;
+class vector_access : public iterable<vector_storage<T, Allocator>>, public compared_by_elements {
+    using base = iterable<vector_storage<T, Allocator>>;
 
   protected:
-    using words::data_;
-    using words::size_;
-    using words::vector_storage;
+    using base::base;
 
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
-    using size_type = typename traits::size_type;
-    using difference_type = typename traits::difference_type;
-    using reference = T&;
-    using const_reference = const T&;
-    using pointer = typename traits::pointer;
-    using const_pointer = typename traits::const_pointer;
-    using iterator = T*;
-    using const_iterator = const T*;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+    using base::begin;
+    using base::end;
+    using typename base::const_reference;
+    using typename base::reference;
+    using typename base::size_type;
 
     [[nodiscard]] reference operator[](size_type index) noexcept { return begin()[index]; }
 
@@ -42122,46 +41956,13 @@ class vector_access : protected vector_storage<T, Allocator> {
         return std::as_bytes(std::span<const T>(begin(), size()));
     }
 
-    [[nodiscard]] iterator begin() noexcept { return raw_address(data_); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return raw_address(data_); }
-
-    [[nodiscard]] iterator end() noexcept { return begin() + words::size(); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return begin() + words::size(); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-
-    using words::capacity;
-    using words::max_size;
-
     [[nodiscard]] size_type size() const noexcept {
         // Like a difference of pointers, this tells g++ a bound: it then indexes in loops over the
         // vector without a second counter.
-        if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+        if (base::size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
             __builtin_unreachable();
         }
-        return words::size();
+        return base::size();
     }
 
   private:
@@ -42237,8 +42038,6 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using typename access::operation;
 
   public:
-    using value_type = T;
-    using allocator_type = Allocator;
     using typename access::const_iterator;
     using typename access::iterator;
     using typename access::reference;
@@ -42365,8 +42164,6 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         const auto count = detail::count_of(range);
         assign_from(std::ranges::begin(range), std::ranges::end(range), count);
     }
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
     void reserve(size_type count) {
         if (count > capacity()) {
@@ -42635,19 +42432,6 @@ template <std::ranges::input_range Range,
           detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
 shm_vector(from_range_t, Range&&, Allocator = Allocator())
     -> shm_vector<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-[[nodiscard]] bool operator==(const shm_vector<T, Allocator>& a,
-                              const shm_vector<T, Allocator>& b) {
-    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
-}
-
-/// Lexicographical, by <=> of the elements or, if they have none, by <.
-template <class T, class Allocator>
-[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_vector<T, Allocator>& a,
-                                                            const shm_vector<T, Allocator>& b) {
-    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
-}
 
 template <class T, class Allocator>
 void swap(shm_vector<T, Allocator>& a, shm_vector<T, Allocator>& b) noexcept(noexcept(a.swap(b))) {

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque> // std::erase, for any model
 #include <iterator>
+#include <list>
 #include <random>
 #include <string>
 #include <string_view>
