@@ -14,14 +14,17 @@ are whole, or raise Unsettled.
 # SPDX-License-Identifier: MIT
 import mmap
 import os
+import platform
 import struct
+import threading
 import time
 
 from . import types
-
-__all__ = ["Segment", "Damaged", "UnknownType", "Unsettled", "open"]
-
+from .following import Closed, Follower
+from .messaging import Message
 from .types import Damaged, UnknownType, Unsettled
+
+__all__ = ["Segment", "Closed", "Damaged", "Message", "UnknownType", "Unsettled", "open"]
 
 LAYOUT_VERSION = 1
 HEADER_BYTES = 704
@@ -43,6 +46,18 @@ def hash64(data):
     value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & _MASK
     value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & _MASK
     return value ^ value >> 33
+
+
+_lock = threading.Lock()
+
+
+def _barrier():
+    """What was read before, was read before what is read afterwards. Locks are all that Python has
+    for it: one keeps reads from leaving it upwards, the other downwards."""
+    with _lock:
+        pass
+    with _lock:
+        pass
 
 
 class Segment:
@@ -104,6 +119,10 @@ class Segment:
             if at < 0 or size < 0 or at + size > len(self.data):
                 raise Unsettled(f"{size} bytes at {at} are not in the segment")
         return at
+
+    # x86 reads in order.
+    fence = staticmethod((lambda: None) if platform.machine() in ("x86_64", "i686", "AMD64") else
+                         _barrier)
 
     def read(self, kind, at):
         """A number of the width that struct's letter says."""
@@ -217,15 +236,43 @@ class Segment:
     def __getitem__(self, name):
         return self.get(name)
 
-    def array(self, name):
+    def state(self, name, patience=1.0):
+        """What there is to say of the object beside its value, as a dictionary: of a queue its
+        capacity and size, is it closed, does a thread wait; of a pool its loans and who has them; of
+        a lock the process that holds it, and so on."""
+        def look():
+            _, description, at, _ = self._entry(name)
+            return self._kind(description).state(self, at)
+        return self._settled(look, patience)
+
+    def place(self, name):
+        """Its type, as a types.Type, and its offset."""
+        def look():
+            _, description, at, _ = self._entry(name)
+            return self._kind(description), at
+        return self._settled(look)
+
+    def names_changed(self):
+        """A number that changes when names come or go."""
+        return self.read("Q", DIRECTORY + 8)
+
+    def follow(self, name, history=False):
+        """An iterator over the messages of a broadcast from now on, or over newer values of a
+        shm_latest; with `history`, over what is there already, too. It is closed with the segment."""
+        return Follower(self, name, history)
+
+    def array(self, name, *parts):
         """The elements of a vector or array of numbers, or of structs of these, without a copy: as
         a numpy array, which shows later changes of the elements. Ask again after the vector may have
-        grown: it moves then, and the old array shows memory that was freed."""
+        grown: it moves then, and the old array shows memory that was freed. `parts` lead to an array
+        inside of the object: names of members, the number of an object of a pool."""
         import numpy
 
         def look():
             _, description, at, _ = self._entry(name)
             kind = self._kind(description)
+            for each in parts:
+                kind, at = kind.part(self, at, each)
             begin, count, element = kind.elements(self, at)
             self.span(begin, count * element.size)
             made = numpy.frombuffer(self.data, element.dtype(self.order), count, begin)

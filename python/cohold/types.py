@@ -10,7 +10,7 @@ class Damaged(ValueError):
 
 
 class UnknownType(TypeError):
-    """The object can be found, but not be read: a class whose structure is not recorded, a queue."""
+    """The object can be found, but not be read: a class whose structure is not recorded."""
 
 
 class Unsettled(RuntimeError):
@@ -25,6 +25,35 @@ LOCKS = {"shm_mutex": (24, 8), "shm_recursive_mutex": (24, 8), "shm_shared_mutex
          "shm_condition": (8, 8), "shm_semaphore": (8, 8), "shm_event": (16, 8),
          "shm_latch": (8, 8), "shm_barrier": (8, 8)}
 ELEMENTS = 1 << 26  # more are taken for damage
+
+
+# What the names in descriptions mean; messaging.py adds to them.
+NAMES = {}  # those without <…>
+TEMPLATES = {}  # those that are made of one type
+WITHOUT_PARTS = {}  # those that are read without a look at the types of their parts
+
+
+def slot_place(slot):
+    """The offset of a slot of the process table."""
+    return 4096 + 64 * slot if slot < 65 else 20160 + 64 * (slot - 65)
+
+
+def process_of(segment, word):
+    """The id of the process that an owner word names; None if it is attached no more. Whether it is
+    alive, only the kernel knows: `cohold_inspect show` asks."""
+    generation = word >> 32
+    taken = segment.read("Q", slot_place(word >> 20 & 0xFFF))
+    lived = (taken >> 32) - generation & 0xFFFFFFFF <= taken >> 1 & 0x7FFFFFFF
+    return segment.read("I", slot_place(word >> 20 & 0xFFF) + 8) if taken & 1 and lived else None
+
+
+def lock_holder(segment, at):
+    """The id of the process that has the lock: None if none has, -1 if it is attached no more."""
+    word = segment.read("Q", at)
+    if word == 0:
+        return None
+    process = process_of(segment, word)
+    return -1 if process is None else process
 
 
 def round_up(value, unit):
@@ -50,6 +79,14 @@ class Type:
 
     def elements(self, segment, at):
         raise TypeError("not a vector or array")
+
+    def part(self, segment, at, key):
+        """(type, offset) of a part; for Segment.array."""
+        raise TypeError(f"it has no part {key!r}")
+
+    def state(self, segment, at):
+        """What there is to say beside the value."""
+        return {}
 
 
 class Scalar(Type):
@@ -110,6 +147,12 @@ class Struct(Type):
 
     def read(self, segment, at):
         return {name: kind.read(segment, at + offset) for name, offset, kind in self.members}
+
+    def part(self, segment, at, key):
+        for name, offset, kind in self.members:
+            if name == key:
+                return kind, at + offset
+        raise KeyError(key)
 
     def dtype(self, order):
         return {"names": [name for name, _, _ in self.members],
@@ -198,6 +241,62 @@ class Vector(Type):
         begin, count, element = self.elements(segment, at)
         return sequence(segment, element, begin, count)
 
+    def state(self, segment, at):
+        return {"size": segment.read("Q", at + 8), "capacity": segment.read("Q", at + 16)}
+
+
+class List(Type):
+    """A ring of nodes, each of which has to lead back to the one before."""
+
+    plain = False
+
+    def __init__(self, element):
+        super().__init__(32, 8)
+        self.element, self.place = element, round_up(16, element.alignment)
+
+    def read(self, segment, at):
+        count, values = segment.read("Q", at + 16), []
+        before, node = at, at + segment.read("q", at + 8)
+        while node != at:
+            if len(values) == count or node + segment.read("q", node) != before:
+                raise Unsettled("a list that does not lead back")
+            values.append(self.element.read(segment, node + self.place))
+            before, node = node, node + segment.read("q", node + 8)
+        if len(values) != count or at + segment.read("q", at) != before:
+            raise Unsettled("a list with fewer elements than it says")
+        return values
+
+
+class Deque(Type):
+    """Blocks of elements, and a map of the blocks."""
+
+    plain = False
+
+    def __init__(self, element):
+        super().__init__(40, 8)
+        self.element = element
+        self.in_block = (4 if element.size > 256 else
+                         1 << (1024 // max(element.size, 1)).bit_length() - 1)
+
+    def read(self, segment, at):
+        slots, first, last = (segment.read("Q", at + field) for field in (8, 16, 24))
+        count, begin = last - first & (1 << 64) - 1, segment.pointer(at)
+        if count > ELEMENTS or count > slots * self.in_block or (begin is None and count != 0):
+            raise Unsettled("a deque whose size does not fit")
+        values = []
+        while count != 0:
+            block, offset = divmod(first, self.in_block)
+            place = segment.pointer(begin + block % slots * 8)
+            if place is None:
+                raise Unsettled("a deque without a block")
+            some = min(self.in_block - offset, count)
+            part = sequence(segment, self.element, place + offset * self.element.size, some)
+            values += part
+            first, count = first + some & (1 << 64) - 1, count - some
+        if isinstance(self.element, Scalar) and self.element.letter == "c":
+            return "".join(values)
+        return values
+
 
 class Tree(Type):
     """The elements of maps and sets, in order."""
@@ -285,8 +384,10 @@ class HashTable(Type):
             for group in range(self.groups):
                 first = block + 64 + group * (32 + 16 * self.slot_bytes)
                 word = segment.read("Q", first)
+                segment.fence()
                 part = [self.element(segment, first + 32 + slot * self.slot_bytes)
                         for slot in range(16) if word >> slot & 1]
+                segment.fence()
                 if segment.read("Q", first) != word:
                     raise Unsettled("an element has changed")
                 found += part
@@ -315,19 +416,26 @@ class Guarded(Type):
         super().__init__(round_up(self.place + value.size, alignment), alignment)
         self.value, self.shared = value, mutex == "shm_shared_mutex"
 
-    def state(self, segment, at):
-        """The version; Unsettled while it is locked, by the living or the dead."""
+    def version(self, segment, at):
+        """Unsettled while it is locked, by the living or the dead."""
         version = segment.read("I", at + 20)
+        segment.fence()
         if segment.read("Q", at) != 0 and not (self.shared and version % 2 == 0):
             raise Unsettled("it is locked")
+        segment.fence()
         return segment.read("I", at + 20)
 
     def read(self, segment, at):
-        before = self.state(segment, at)
+        before = self.version(segment, at)
+        segment.fence()
         value = self.value.read(segment, at + self.place)
-        if self.state(segment, at) != before:
+        segment.fence()
+        if self.version(segment, at) != before:
             raise Unsettled("it has changed")
         return value
+
+    def state(self, segment, at):
+        return {"locked by": lock_holder(segment, at), "version": segment.read("I", at + 20)}
 
 
 class Latest(Type):
@@ -345,15 +453,25 @@ class Latest(Type):
         super().__init__(round_up(128, max(64, self.unit)) + (0 if small else 3 * self.stride),
                          max(64, self.unit))
 
+    def state(self, segment, at):
+        return {"version": segment.read("Q", at + 64) >> 6, "locked by": lock_holder(segment, at),
+                "readers wait": segment.read("I", at + 72) & 1 != 0}
+
     def read(self, segment, at):
+        return self.versioned(segment, at)[1]
+
+    def versioned(self, segment, at):
+        """(version, value)"""
         before = segment.read("Q", at + 64)
         place = max(before >> 4 & 3, 1) - 1
+        segment.fence()
         value = self.value.read(segment, at + self.first + place * self.stride)
+        segment.fence()
         after = segment.read("Q", at + 64)
         passed = (after >> 6) - (before >> 6)
         if passed > 2 or (passed == 2 and after & 1):
             raise Unsettled("it has been stored several times")
-        return value
+        return before >> 6, value
 
 
 class Lock(Type):
@@ -369,6 +487,9 @@ class Lock(Type):
         if self.name.endswith("mutex"):
             return segment.read("Q", at) != 0
         return segment.read("Q" if self.name == "shm_barrier" else "I", at)
+
+    def state(self, segment, at):
+        return {"locked by": lock_holder(segment, at)} if self.name.endswith("mutex") else {}
 
 
 class Parser:
@@ -410,6 +531,8 @@ class Parser:
             return Text("char")
         if name in LOCKS:
             return Lock(name)
+        if name in NAMES:
+            return NAMES[name]()
         raise UnknownType(name)
 
     def structure(self, name):
@@ -437,6 +560,9 @@ class Parser:
             if name == "shm_weak_ptr":
                 raise UnknownType(name)
             made = Pointer()
+        elif name in WITHOUT_PARTS:
+            self.rest()
+            made = WITHOUT_PARTS[name]()
         else:
             made = self.of_types(name)
         self.take(">")
@@ -474,21 +600,19 @@ class Parser:
             return Fixed(element, int(rest))
         if name == "std::complex":
             return Complex(element, 2)
-        if name == "shm_vector":
-            return Vector(element)
-        if name in ("shm_set", "shm_multiset", "shm_multimap"):
-            return Tree(element)
-        if name == "shm_map":
-            return TreeMap(element)
         if name == "shm_hash_set":
             return HashTable(element, False)
         if name == "shm_guarded" and rest in LOCKS:
             return Guarded(element, rest)
-        if name == "shm_latest":
-            return Latest(element)
         if name in ("shm_unique_ptr", "shm_shared_ptr"):
             return Owner(16 if name == "shm_unique_ptr" else 24, element)
+        if name in TEMPLATES:
+            return TEMPLATES[name](element)
         raise UnknownType(name)
+
+
+TEMPLATES.update(shm_vector=Vector, shm_list=List, shm_deque=Deque, shm_set=Tree, shm_multiset=Tree,
+                 shm_multimap=Tree, shm_map=TreeMap, shm_latest=Latest)
 
 
 def parse(description):
