@@ -3,9 +3,11 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <thread>
 
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -23,6 +25,22 @@ struct point {
 struct person {
     cohold::shm_string name;
     cohold::shm_vector<point> path;
+};
+
+using frame = std::array<float, 100>;
+
+// What is passed from process to process.
+struct messaging {
+    cohold::shm_queue<int> small{10};
+    cohold::shm_queue<std::array<long long, 8>, cohold::concurrency::spsc> large{2};
+    cohold::shm_queue<int, cohold::concurrency::mpmc> waited{2};
+    cohold::shm_latest<point> corner{};
+    cohold::shm_latest<std::array<int, 20>> row{};
+    cohold::shm_broadcast<int> news{4};
+    cohold::shm_message_queue messages{1000};
+    cohold::shm_pool<frame> pool{3};
+    cohold::shm_service<int, int> calls{4};
+    cohold::shm_loan<frame> kept{};
 };
 
 struct lock_set {
@@ -83,6 +101,31 @@ int main(int argc, char** argv) {
     auto& third = segment.construct<cohold::offset_ptr<int>>("third");
     third = &numbers[2];
     auto& guarded = segment.construct<cohold::shm_guarded<point>>("guarded", 1.0F, 2.0F);
+    auto& list = segment.construct<cohold::shm_list<cohold::shm_string>>("list");
+    list = {"one", "two"};
+    auto& recent = segment.construct<cohold::shm_deque<int>>("recent");
+    for (int i = 0; i < 300; ++i) {
+        recent.push_back(i);
+    }
+    while (recent.front() != 297) {
+        recent.pop_front();
+    }
+    auto& passed = segment.construct<messaging>("passed");
+    for (int i = 0; i < 25; ++i) { // it has come around
+        passed.small.push(i);
+        if (i >= 3) {
+            static_cast<void>(passed.small.pop());
+        }
+        passed.news.publish(i);
+    }
+    passed.large.push({7, 7});
+    passed.large.close();
+    passed.corner.store({8, 9});
+    passed.row.store({5});
+    passed.messages.push("low");
+    passed.messages.push("high", 9);
+    passed.messages.push("gone", 9);
+    passed.kept = passed.pool.loan();
     auto& locks = segment.construct<lock_set>("locks");
     locks.mine.lock();
     locks.again.lock();
@@ -100,6 +143,12 @@ int main(int argc, char** argv) {
         const auto theirs = cohold::segment<file>::open(argv[1]);
         theirs.find<lock_set>("locks")->theirs.lock();
         theirs.find<cohold::shm_guarded<point>>("guarded")->lock().operator->()->x = 7;
+        auto& used = *theirs.find<messaging>("passed");
+        const auto held = used.messages.pop();
+        const auto lent = used.pool.loan();
+        std::thread([&used] { static_cast<void>(used.calls.call(1)); }).detach();
+        const auto served = used.calls.next();
+        std::thread([&used] { static_cast<void>(used.waited.pop()); }).detach();
         static_cast<void>(write(ready[1], "x", 1));
         pause();
     }
@@ -123,7 +172,8 @@ int main(int argc, char** argv) {
     // For optimised builds: everything is used to the end.
     return numbers.empty() || people.empty() || wide.empty() || ages.empty() || squares.empty() ||
                    primes.empty() || halves.empty() || paths.empty() || seen.empty() || !unique ||
-                   !shared || third == nullptr || !guarded.lock() || empty
+                   !shared || third == nullptr || list.empty() || recent.empty() ||
+                   !guarded.lock() || empty
                ? 1
                : 0;
 }

@@ -14,7 +14,7 @@ import tempfile
 
 SKIPPED = 77  # Meson's
 NAMES = ["numbers", "people", "wide", "ages", "squares", "primes", "halves", "paths", "seen", "unique",
-         "shared", "third", "guarded", "locks", "segment", "empty"]
+         "shared", "third", "list", "recent", "guarded", "passed", "locks", "segment", "empty"]
 HERE = r"process (\d+) \(this one\)"
 
 
@@ -65,6 +65,8 @@ def check_contents(found):
     assert re.fullmatch(r"\(.*point \*\) 0x[0-9a-f]+", found["unique"]), found
     assert re.search(r"point \*\) 0x\w+, referred to from the segment 1 times", found["shared"])
     assert re.fullmatch(r"\(int \*\) 0x[0-9a-f]+", found["third"]), found
+    assert found["list"] == 'shm_list of 2 elements = {"one", "two"}', found
+    assert found["recent"] == "shm_deque of 3 elements = {297, 298, 299}", found
     locks = found["locks"]
     assert re.search(rf"mine = locked by {HERE}, thread \d+,", locks), locks
     assert re.search(rf"again = locked by {HERE}, thread \d+, 2 times", locks), locks
@@ -78,6 +80,27 @@ def check_contents(found):
     assert re.search(r"numbers = shm_vector<i32>, 32 bytes at 0x\w+", found["segment"]), found
     assert "guarded = shm_guarded<" in found["segment"], found
     assert "value = {x = " in found["guarded"], found
+
+
+def check_messaging(text, other):
+    """What processes pass to each other; `other` is the one that holds some of it, in words."""
+    theirs = r"process \d+" + other
+    for part in (
+            r"small = shm_queue of 3 elements, capacity 10 = \{22, 23, 24\}",
+            r"large = shm_queue of 1 element, capacity 2, closed = \{\{_M_elems = \{7, 7, 0",
+            r"waited = shm_queue of 0 elements, capacity 2",
+            r"corner = shm_latest, version 1 = \{value = \{x = 8, y = 9\}\}",
+            r"row = shm_latest, version 1 = \{value = \{_M_elems = \{5, 0 <repeats 19 times>\}\}\}",
+            r"news = shm_broadcast, 25 published, capacity 4 = \{21, 22, 23, 24\}",
+            r"messages = shm_message_queue of 3 messages, 11 of 1000 bytes = \{"
+            rf"\[0, priority 9, held by {theirs}\] = \"high\", "
+            r"\[1, priority 9\] = \"gone\", \[2, priority 0\] = \"low\"\}",
+            r"pool = shm_pool of 3 objects, 1 available, 1 at the least = \{",
+            rf"\[\d\] = held by {theirs}", r"\[\d\] = 1 loan in the segment",
+            r"calls = shm_service of 4 places, 1 calls made",
+            rf"\[call 0\] = serving, from {theirs}, by {theirs}",
+            r"kept = \([^()]*\*\) 0x\w+, 1 loan in the segment"):
+        assert re.search(part, text), (part, text)
 
 
 def dumped_by_kernel(program, segment, folder, which):
@@ -121,6 +144,9 @@ def main(program, printers):
             check_contents(each)
         assert re.search(r"theirs = locked by process \d+, which is alive", found[0]["locks"])
         assert re.search(r"theirs = locked by process \d+, which is dead", found[1]["locks"])
+        check_messaging(found[0]["passed"], ", which is alive")
+        check_messaging(found[1]["passed"], ", which is dead")
+        assert "held by process" not in found[2]["passed"], found[2]["passed"]  # back in the pool
         assert "dead" in found[1]["segment"] and "dead" not in found[2]["segment"], found
         assert "theirs = locked by a process that is dead, and was recovered" in found[2]["locks"]
         assert "exited normally" in output, output
@@ -130,6 +156,7 @@ def main(program, printers):
         (found,) = printed(gdb(load, "up", *printing(), program=[program, core]))
         check_contents(found)
         assert re.search(r"theirs = locked by process \d+, thread", found["locks"]), found["locks"]
+        check_messaging(found["passed"], "")
         core = dumped_by_kernel(program, segment, folder, "0x3b")
         if core is None:
             print("this kernel puts its core dumps elsewhere: only gdb's own was read")
@@ -137,10 +164,12 @@ def main(program, printers):
             (found,) = printed(gdb(load, "frame function main", *printing(),
                                    program=[program, core]))
             check_contents(found)
+            check_messaging(found["passed"], "")
             core = dumped_by_kernel(program, segment, folder, "0x33")  # the default: without it
             (found,) = printed(gdb(load, "frame function main", *printing(),
                                    program=[program, core]))
-            assert "left out of this core dump" in found["numbers"], found
+            for name in ("numbers", "list", "recent", "passed"):
+                assert "left out of this core dump" in found[name], found
             assert "whose memory is not here" in found["segment"], found
 
         # Damage does not hang it: sizes and links of all bits.
@@ -149,6 +178,14 @@ def main(program, printers):
                      "set var *(unsigned long*)((char*)&ages + 8) = -1",
                      "set var *(unsigned long*)((char*)&halves + 8) = -1",
                      "set var *(unsigned long*)&people[0].name = -1",
+                     "set var *(unsigned long*)((char*)&list + 8) = -1",
+                     "set var *(unsigned long*)((char*)&recent + 24) = -1",
+                     "set var *(unsigned*)((char*)&passed.small + 16) = -1",
+                     "set var *(unsigned long*)&passed.large = -1",
+                     "set var *(unsigned long*)((char*)&passed.news + 24) = -1",
+                     "set var *(unsigned*)((char*)&passed.messages + 232) = 7",
+                     "set var *(unsigned long*)((char*)&passed.pool + 40) = -1",
+                     "set var *(unsigned*)((char*)&passed.calls + 20) = -1",
                      *printing(), "kill", program=[program])
         (found,) = printed(output)
         assert found["numbers"].startswith("shm_vector of length 18446744073709551615"), found

@@ -96,7 +96,13 @@ class Segment:
         before = taken >> 1 & 0x7FFFFFFF
         if not taken & 1 or not 0 <= (taken >> 32) - generation & 0xFFFFFFFF <= before:
             return "a process that is dead, and was recovered"
-        place = self.slot(slot)
+        return self.slot_in_words(slot)
+
+    def slot_in_words(self, index):
+        """The participant there."""
+        place = self.slot(index)
+        if not number(place) & 1:
+            return "a process that is dead, and was recovered"
         return process_in_words(number(place + 8, 4), number(place + 16))
 
     def objects(self):
@@ -398,6 +404,262 @@ class Signal(Printer):
         return (f"{word >> 20 & 0xFFFFF} of {word & 0xFFFFF} still to come in phase {word >> 41}")
 
 
+# ---- messaging
+
+def joined(*parts):
+    return ", ".join(part for part in parts if part)
+
+
+def sleeping(address, noun):
+    """Of a futex word, whose bit 0 says that somebody sleeps there."""
+    return f"{noun} wait" if number(address, 4) & 1 else ""
+
+
+def closed(address):
+    return "closed" if number(address, 4) else ""
+
+
+def lock_of_writers(address):
+    return "" if number(address) == 0 else lock_in_words(address)
+
+
+class List(Sequence):
+    allocator = 24
+
+    def text(self):
+        return f"shm_list of {counted(number(self.address + 16), 'element')}"
+
+    def elements(self):
+        kind, left = argument(self.type, 0), number(self.address + 16)
+        place, node = round_up(16, kind.alignof), self.address
+        while left != 0:
+            distance = number(node + 8, signed=True)
+            node, left = node + distance, left - 1
+            if distance == 0 or node == self.address:
+                return
+            yield at(node + place, kind)
+
+
+class Deque(Sequence):
+    allocator = 32
+
+    def size(self):
+        return number(self.address + 24) - number(self.address + 16) & (1 << 64) - 1
+
+    def text(self):
+        return f"shm_deque of {counted(self.size(), 'element')}"
+
+    def elements(self):
+        kind = argument(self.type, 0)
+        in_block = 4 if kind.sizeof > 256 else 1 << (1024 // kind.sizeof).bit_length() - 1
+        slots, first, blocks = number(self.address + 8), number(self.address + 16), target_of(self.address)
+        for index in range(self.size() if slots else 0):
+            block, offset = divmod(first + index & (1 << 64) - 1, in_block)
+            yield at(target_of(blocks + block % slots * 8) + offset * kind.sizeof, kind)
+
+
+class Queue(Sequence):
+    """What is published and not taken, the oldest first."""
+    allocator = 8
+
+    def places(self):
+        """The address of each element."""
+        size, ring = argument(self.type, 0).sizeof, target_of(self.address)
+        capacity, end, in_line = (number(self.address + field, 4) for field in (16, 32, 36))
+        bits, position = in_line.bit_length(), number(self.address + 192)
+        for _ in range(capacity):
+            turn, index = position >> 32, position & 0xFFFFFFFF
+            line, offset = index >> bits, index & (1 << bits) - 1
+            known = number(ring + line * 64 if in_line else self.address + 128)
+            if known == position or known - position & 1 << 63:
+                return
+            yield (ring + line * 64 + 8 if in_line else ring + line * size) + offset * size
+            index = line + 1 << bits if offset + 1 == in_line else index + 1
+            position = (turn << 32 | index) if index != end else (turn + 1 & 0xFFFFFFFF) << 32
+
+    def at_work(self, field, who):
+        word, segment = number(self.address + field), segment_of(self.address)
+        if word == 0 or word & 1 or segment is None:
+            return ""  # nobody, or one that comes and goes without saying so
+        return f"{who} at work: {segment.holder(word)}"
+
+    def text(self):
+        lost = number(self.address + 136)
+        return joined(f"shm_queue of {counted(sum(1 for _ in self.places()), 'element')}",
+                      f"capacity {number(self.address + 16, 4)}", closed(self.address + 20),
+                      f"{lost} overwritten" if lost else "", self.at_work(88, "producer"),
+                      self.at_work(280, "consumer"), sleeping(self.address + 24, "consumers"),
+                      sleeping(self.address + 28, "producers"))
+
+    def elements(self):
+        for place in self.places():
+            yield at(place, argument(self.type, 0))
+
+
+class Latest(Printer):
+    allocator = 8  # that of the lock
+
+    def text(self):
+        state = number(self.address + 64)
+        return joined(f"shm_latest, version {state >> 6}", lock_of_writers(self.address),
+                      "a store is not finished" if state & 1 else "",
+                      sleeping(self.address + 72, "readers"))
+
+    def children(self):
+        try:
+            kind = argument(self.type, 0)
+            unit = 16 if kind.sizeof <= 16 and kind.alignof <= 16 else max(64, kind.alignof)
+            first = self.address + (80 if unit == 16 else round_up(128, unit))
+            place = max(number(self.address + 64) >> 4 & 3, 1) - 1
+            yield "value", at(first + place * round_up(kind.sizeof, unit), kind)
+        except gdb.MemoryError as error:
+            yield "value", f"(its memory is not here: {error})"
+
+
+class Broadcast(Sequence):
+    allocator = 72
+
+    def text(self):
+        return joined(f"shm_broadcast, {number(self.address + 24)} published",
+                      f"capacity {number(self.address + 80, 4)}", closed(self.address + 84),
+                      lock_of_writers(self.address), sleeping(self.address + 88, "readers"))
+
+    def elements(self):
+        """The messages that are still there and whole."""
+        kind, slots = argument(self.type, 0), target_of(self.address + 64)
+        place = max(8, kind.alignof)
+        stride = round_up(place + kind.sizeof, 8)
+        stride = (round_up(stride, max(64, kind.alignof)) if stride > 64 else
+                  1 << (stride - 1).bit_length())
+        capacity, end = number(self.address + 80, 4), number(self.address + 24)
+        for message in range(max(end - capacity, 0), end + 1) if capacity else ():
+            slot = slots + message % capacity * stride
+            if number(slot) == 2 * message + 2:
+                yield at(slot + place, kind)
+
+
+class Messages(Printer):
+    """In the order in which they come out."""
+    allocator = 0
+
+    def blocks(self):
+        """(address, state with the owner) of each message."""
+        inbox, places = number(self.address + 28, 4), number(self.address + 24, 4)
+        memory, removed = target_of(self.address + 8), number(self.address + 224, 4)
+        seen, left = set(), places
+        for priority in range(31, -1, -1):
+            here, place = [], number(self.address + 232 + priority * 16, 4)
+            while 2 <= place < places and place not in seen and left != 0:
+                seen.add(place)
+                here.append(place)
+                place, left = number(memory + inbox * 4 + place * 32 + 16, 4), left - 1
+            for index in range(number(self.address + 200), min(number(self.address + 128),
+                                                               number(self.address + 200) + inbox)):
+                place = number(memory + index % inbox * 4, 4)
+                block = memory + inbox * 4 + place * 32
+                if place not in seen and number(block + 24, 4) == priority:
+                    seen.add(place)
+                    here.append(place)
+            for place in here:
+                word = number(memory + inbox * 4 + place * 32)
+                if word & 0xFFFFF != 0 and (word & 0xFFFFF != 3 or place != removed):
+                    yield memory + inbox * 4 + place * 32, word
+
+    def text(self):
+        blocks = list(self.blocks())
+        size = sum(number(block + 12, 4) for block, _ in blocks)
+        return joined(f"shm_message_queue of {counted(len(blocks), 'message')}",
+                      f"{size} of {number(self.address + 16)} bytes", closed(self.address + 32),
+                      sleeping(self.address + 36, "consumers"),
+                      sleeping(self.address + 40, "producers"))
+
+    def children(self):
+        try:
+            segment = Segment(target_of(self.address))
+            for index, (block, word) in enumerate(self.blocks()):
+                held = ""
+                if word & 0xFFFFF == 3 and segment.is_valid():
+                    held = f", held by {segment.holder(word)}"
+                characters = gdb.Value(block + 32).cast(gdb.lookup_type("char").pointer())
+                yield (f"[{index}, priority {number(block + 24, 4)}{held}]",
+                       characters.lazy_string(encoding="ISO-8859-1", length=number(block + 12, 4)))
+        except gdb.MemoryError as error:
+            yield "?", f"(its memory is not here: {error})"
+
+
+def loans_in_words(segment, block):
+    """Who holds an object of a pool."""
+    inside, words = number(block + 32), min(number(block + 48, 4), 64)
+    people = [segment.slot_in_words(slot) for slot in range(64 * words)
+              if number(block + 80 + slot // 64 * 8) >> slot % 64 & 1]
+    return joined("held by " + ", ".join(people) if people else "",
+                  f"{counted(inside, 'loan')} in the segment" if inside else "") or "held by nobody"
+
+
+class Pool(Printer):
+    allocator = 32
+
+    def text(self):
+        return joined(f"shm_pool of {counted(number(self.address + 48), 'object')}",
+                      f"{number(self.address + 16)} available, {number(self.address + 24)} at the least",
+                      sleeping(self.address + 56, "borrowers"))
+
+    def children(self):
+        """Those that are lent."""
+        try:
+            segment, begin = Segment(target_of(self.address + 32)), target_of(self.address + 40)
+            for index in range(number(self.address + 48) if segment.is_valid() else 0):
+                block = segment.base + number(begin + 8 * index)
+                if number(block + 52, 4) == 0:
+                    yield f"[{index}]", loans_in_words(segment, block)
+        except gdb.MemoryError as error:
+            yield "?", f"(its memory is not here: {error})"
+
+
+class Loan(Printer):
+    def text(self):
+        block = target_of(self.address + 8)
+        if block == 0:
+            return "null"
+        text = pointer_in_words(target_of(self.address), argument(self.type, 0))
+        segment = Segment(block - number(block + 16))
+        return f"{text}, {loans_in_words(segment, block)}" if segment.is_valid() else text
+
+
+CALLS = ["free", "filling", "waiting", "serving", "answered", "failed", "cancelled"]
+
+
+class Service(Printer):
+    allocator = 0
+
+    def text(self):
+        return joined(f"shm_service of {counted(number(self.address + 20, 4), 'place')}",
+                      f"{number(self.address + 32)} calls made", closed(self.address + 28),
+                      sleeping(self.address + 40, "servers"), sleeping(self.address + 44, "clients"))
+
+    def children(self):
+        try:
+            segment, begin = Segment(target_of(self.address)), target_of(self.address + 8)
+            stride, found = number(self.address + 16, 4), []
+            for index in range(number(self.address + 20, 4) if segment.is_valid() else 0):
+                place = begin + index * stride
+                word = number(place)
+                state = word & 0xFFFFF
+                if state == 0 or state >= len(CALLS):
+                    continue
+                client = segment.holder(number(place + 8) if state > 1 else word)
+                text = f"{CALLS[state]}, from {client}"
+                if state in (3, 6):
+                    text += f", by {segment.holder(word)}"
+                found.append((number(place + 16), text))
+            for call, text in sorted(found):
+                yield f"[call {call}]", text
+        except gdb.MemoryError as error:
+            yield "?", f"(its memory is not here: {error})"
+
+
+# ---- handles
+
 class Handle(Printer):
     """segment, segment_view and shared."""
 
@@ -434,7 +696,9 @@ PRINTERS = {
     "shm_hash_map": HashMap, "shm_mutex": Mutex, "shm_recursive_mutex": Mutex,
     "shm_shared_mutex": SharedMutex, "shm_guarded": Guarded, "shm_condition": Signal,
     "shm_semaphore": Signal, "shm_event": Signal, "shm_latch": Signal, "shm_barrier": Signal,
-    "segment": Handle, "segment_view": Handle, "shared": Handle,
+    "shm_list": List, "shm_deque": Deque, "shm_queue": Queue, "shm_latest": Latest,
+    "shm_broadcast": Broadcast, "shm_message_queue": Messages, "shm_pool": Pool, "shm_loan": Loan,
+    "shm_service": Service, "segment": Handle, "segment_view": Handle, "shared": Handle,
 }
 
 
