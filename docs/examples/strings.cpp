@@ -30,7 +30,7 @@ int main() {
 
         auto& names = segment.construct<cohold::shm_vector<cohold::shm_string>>("names");
         names.emplace_back("Grace");
-        names.push_back(cohold::shm_string("Ada"));
+        names.push_back("Ada, Countess of Lovelace"); // made in the segment, as by emplace_back
         names[0] = std::string("Grace Brewster Murray Hopper"); // allocates in the segment
         std::ranges::sort(names);
 

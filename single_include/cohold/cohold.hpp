@@ -21274,6 +21274,7 @@ COHOLD_NAMESPACE_END
 
 #include <cstddef>
 #include <new>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -21298,6 +21299,16 @@ constexpr bool is_made_by_members() {
 template <class T, class... Arguments>
 inline constexpr bool constructible_from =
     std::is_constructible_v<T, Arguments...> || is_made_by_members<T, Arguments...>();
+
+// Text that containers of a string class take where they take elements, and construct in place: as
+// an argument it would become a temporary string outside of the segment, with no memory for long
+// text.
+template <class Text, class T>
+concept text_for = std::is_constructible_v<T, const Text&> && !std::is_same_v<Text, T> && requires {
+    typename T::allocator_type;
+    requires std::is_convertible_v<
+        const Text&, std::basic_string_view<typename T::value_type, typename T::traits_type>>;
+};
 
 // An array from a shorter one, as a string literal initialises a longer array of char; anything
 // else by assignment.
@@ -24760,6 +24771,17 @@ class double_ended : public iterable<Storage>, public compared_by_elements {
 
     void push_front(T&& value) { emplace_front(std::move(value)); }
 
+    /// A string of this text, constructed in place.
+    template <text_for<T> Text>
+    void push_back(const Text& text) {
+        emplace_back(text);
+    }
+
+    template <text_for<T> Text>
+    void push_front(const Text& text) {
+        emplace_front(text);
+    }
+
     /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
     /// Exceptions of the element's constructor pass through.
     template <class... Arguments>
@@ -24815,6 +24837,27 @@ class double_ended : public iterable<Storage>, public compared_by_elements {
         return try_emplace_front(ec, std::move(value)) != nullptr;
     }
 
+    /// For a string of this text.
+    template <text_for<T> Text>
+    bool try_push_back(const Text& text, std::error_code& ec) {
+        return try_emplace_back(ec, text) != nullptr;
+    }
+
+    template <text_for<T> Text>
+    bool try_push_front(const Text& text, std::error_code& ec) {
+        return try_emplace_front(ec, text) != nullptr;
+    }
+
+    template <text_for<T> Text>
+    [[nodiscard]] bool try_push_back(const Text& text) {
+        return try_emplace_back(text) != nullptr;
+    }
+
+    template <text_for<T> Text>
+    [[nodiscard]] bool try_push_front(const Text& text) {
+        return try_emplace_front(text) != nullptr;
+    }
+
     template <container_compatible_range<T> Range>
     void append_range(Range&& range) {
         const auto count = count_of(range);
@@ -24853,6 +24896,11 @@ class double_ended : public iterable<Storage>, public compared_by_elements {
 
     iterator insert(const_iterator position, T&& value) {
         return emplace(position, std::move(value));
+    }
+
+    template <text_for<T> Text>
+    iterator insert(const_iterator position, const Text& text) {
+        return emplace(position, text);
     }
 
     iterator insert(const_iterator position, size_type count, const T& value) {
@@ -36627,6 +36675,12 @@ class basic_queue {
     /// @copydoc push(const T&)
     bool push(T&& value) { return put(for_ever, std::move(value)); }
 
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    bool push(const Text& text) {
+        return put(for_ever, text);
+    }
+
     /// Constructs an element in place; otherwise like push. Until that is done, other producers
     /// wait. Errors: also std::errc::resource_deadlock_would_occur, if the constructor pushes to
     /// the same queue.
@@ -36642,6 +36696,12 @@ class basic_queue {
 
     /// @copydoc try_push(const T&)
     bool try_push(T&& value) { return try_emplace(std::move(value)); }
+
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    bool try_push(const Text& text) {
+        return try_emplace(text);
+    }
 
     /// Constructs an element in place; otherwise like try_push.
     template <class... Args>
@@ -42249,6 +42309,12 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return made;
     }
 
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    void push_back(const Text& text) {
+        emplace_back(text);
+    }
+
     /// Like push_back, but returns false when memory runs out; last_failure() says where.
     [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
 
@@ -42263,6 +42329,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     bool try_push_back(T&& value, std::error_code& ec) {
         return detail::has_succeeded(try_push_back(std::move(value)), ec);
+    }
+
+    template <detail::text_for<T> Text>
+    [[nodiscard]] bool try_push_back(const Text& text) {
+        return try_emplace_back(text) != nullptr;
+    }
+
+    template <detail::text_for<T> Text>
+    bool try_push_back(const Text& text, std::error_code& ec) {
+        return try_emplace_back(ec, text) != nullptr;
     }
 
     template <detail::container_compatible_range<T> Range>
@@ -42290,6 +42366,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     iterator insert(const_iterator position, T&& value) {
         return emplace(position, std::move(value));
+    }
+
+    template <detail::text_for<T> Text>
+    iterator insert(const_iterator position, const Text& text) {
+        return emplace(position, text);
     }
 
     iterator insert(const_iterator position, size_type count, const T& value) {

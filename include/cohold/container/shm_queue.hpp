@@ -120,6 +120,12 @@ class basic_queue {
     /// @copydoc push(const T&)
     bool push(T&& value) { return put(for_ever, std::move(value)); }
 
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    bool push(const Text& text) {
+        return put(for_ever, text);
+    }
+
     /// Constructs an element in place; otherwise like push. Until that is done, other producers
     /// wait. Errors: also std::errc::resource_deadlock_would_occur, if the constructor pushes to
     /// the same queue.
@@ -135,6 +141,12 @@ class basic_queue {
 
     /// @copydoc try_push(const T&)
     bool try_push(T&& value) { return try_emplace(std::move(value)); }
+
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    bool try_push(const Text& text) {
+        return try_emplace(text);
+    }
 
     /// Constructs an element in place; otherwise like try_push.
     template <class... Args>

@@ -371,6 +371,12 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return made;
     }
 
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    void push_back(const Text& text) {
+        emplace_back(text);
+    }
+
     /// Like push_back, but returns false when memory runs out; last_failure() says where.
     [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
 
@@ -385,6 +391,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     bool try_push_back(T&& value, std::error_code& ec) {
         return detail::has_succeeded(try_push_back(std::move(value)), ec);
+    }
+
+    template <detail::text_for<T> Text>
+    [[nodiscard]] bool try_push_back(const Text& text) {
+        return try_emplace_back(text) != nullptr;
+    }
+
+    template <detail::text_for<T> Text>
+    bool try_push_back(const Text& text, std::error_code& ec) {
+        return try_emplace_back(ec, text) != nullptr;
     }
 
     template <detail::container_compatible_range<T> Range>
@@ -412,6 +428,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     iterator insert(const_iterator position, T&& value) {
         return emplace(position, std::move(value));
+    }
+
+    template <detail::text_for<T> Text>
+    iterator insert(const_iterator position, const Text& text) {
+        return emplace(position, text);
     }
 
     iterator insert(const_iterator position, size_type count, const T& value) {

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <new>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -32,6 +33,16 @@ constexpr bool is_made_by_members() {
 template <class T, class... Arguments>
 inline constexpr bool constructible_from =
     std::is_constructible_v<T, Arguments...> || is_made_by_members<T, Arguments...>();
+
+// Text that containers of a string class take where they take elements, and construct in place: as
+// an argument it would become a temporary string outside of the segment, with no memory for long
+// text.
+template <class Text, class T>
+concept text_for = std::is_constructible_v<T, const Text&> && !std::is_same_v<Text, T> && requires {
+    typename T::allocator_type;
+    requires std::is_convertible_v<
+        const Text&, std::basic_string_view<typename T::value_type, typename T::traits_type>>;
+};
 
 // An array from a shorter one, as a string literal initialises a longer array of char; anything
 // else by assignment.

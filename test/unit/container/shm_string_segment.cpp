@@ -4,7 +4,9 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_string.hpp>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <random>
 #include <string>
@@ -15,6 +17,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cohold/container/shm_deque.hpp>
+#include <cohold/container/shm_list.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
@@ -110,6 +114,53 @@ TEST_CASE("strings find their segment, to any depth") {
     std::error_code ec;
     CHECK(here.find<shm_vector<char>>("user", ec) == nullptr);
     CHECK(ec == cohold::errc::type_mismatch);
+}
+
+TEST_CASE_TEMPLATE("text of any length becomes an element in place", C, shm_vector<shm_string>,
+                   cohold::shm_list<shm_string>, cohold::shm_deque<shm_string>) {
+    const segment made = make();
+    C& all = made.construct<C>("all");
+    const std::string text(sentence);
+    all.push_back(text);
+    all.push_back("a literal that does not fit into the string itself");
+    all.push_back(sentence);
+    all.insert(all.begin(), text);
+    all.insert(std::next(all.begin()), "another literal that is much too long for it");
+    CHECK(all.size() == 5);
+    CHECK(all.front() == sentence);
+    CHECK(*std::next(all.begin()) == "another literal that is much too long for it");
+    CHECK(all.back() == sentence);
+    all.push_back({});
+    CHECK(all.back().empty());
+    std::error_code ec;
+    CHECK(all.try_push_back(text, ec));
+    CHECK_FALSE(ec);
+    // The text of an element, while the elements move.
+    all.clear();
+    all.push_back("short");
+    for (int i = 0; i < 40; ++i) {
+        all.push_back(std::string_view(all.front()));
+        all.insert(all.begin(), std::string_view(all.back()));
+    }
+    CHECK(all.size() == 81);
+    CHECK(std::all_of(all.begin(), all.end(), [](const auto& each) { return each == "short"; }));
+    if constexpr (requires { all.push_front(text); }) {
+        all.push_front(text);
+        CHECK(all.front() == text);
+    }
+}
+
+TEST_CASE("text of any length is pushed to a queue of strings") {
+    const segment made = make();
+    auto& queue = made.construct<cohold::shm_queue<shm_string>>("queue", 4);
+    const std::string text(sentence);
+    CHECK(queue.push(text));
+    CHECK(queue.push("a literal that does not fit into the string itself"));
+    CHECK(queue.try_push(sentence));
+    CHECK(queue.try_push("short"));
+    CHECK_FALSE(queue.try_push(text));
+    CHECK(*queue.pop() == sentence);
+    CHECK(*queue.pop() == "a literal that does not fit into the string itself");
 }
 
 TEST_CASE("one string at two addresses") {

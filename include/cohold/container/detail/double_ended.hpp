@@ -80,6 +80,17 @@ class double_ended : public iterable<Storage>, public compared_by_elements {
 
     void push_front(T&& value) { emplace_front(std::move(value)); }
 
+    /// A string of this text, constructed in place.
+    template <text_for<T> Text>
+    void push_back(const Text& text) {
+        emplace_back(text);
+    }
+
+    template <text_for<T> Text>
+    void push_front(const Text& text) {
+        emplace_front(text);
+    }
+
     /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
     /// Exceptions of the element's constructor pass through.
     template <class... Arguments>
@@ -135,6 +146,27 @@ class double_ended : public iterable<Storage>, public compared_by_elements {
         return try_emplace_front(ec, std::move(value)) != nullptr;
     }
 
+    /// For a string of this text.
+    template <text_for<T> Text>
+    bool try_push_back(const Text& text, std::error_code& ec) {
+        return try_emplace_back(ec, text) != nullptr;
+    }
+
+    template <text_for<T> Text>
+    bool try_push_front(const Text& text, std::error_code& ec) {
+        return try_emplace_front(ec, text) != nullptr;
+    }
+
+    template <text_for<T> Text>
+    [[nodiscard]] bool try_push_back(const Text& text) {
+        return try_emplace_back(text) != nullptr;
+    }
+
+    template <text_for<T> Text>
+    [[nodiscard]] bool try_push_front(const Text& text) {
+        return try_emplace_front(text) != nullptr;
+    }
+
     template <container_compatible_range<T> Range>
     void append_range(Range&& range) {
         const auto count = count_of(range);
@@ -173,6 +205,11 @@ class double_ended : public iterable<Storage>, public compared_by_elements {
 
     iterator insert(const_iterator position, T&& value) {
         return emplace(position, std::move(value));
+    }
+
+    template <text_for<T> Text>
+    iterator insert(const_iterator position, const Text& text) {
+        return emplace(position, text);
     }
 
     iterator insert(const_iterator position, size_type count, const T& value) {
