@@ -181,6 +181,8 @@ need doctest-dev compiles '#include <doctest/doctest.h>' g++ -c
 need python3 python3 --version
 need gdb gdb --version
 need python3-numpy /usr/bin/python3 -c 'import numpy'
+need "libzmq3-dev cppzmq-dev" compiles '#include <zmq.hpp>' g++ -c
+need iproute2 ip -V
 install_missing
 step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++ -Dbuildtype=plain \
