@@ -76,6 +76,19 @@ inline constexpr bool exceptions = true;
 inline constexpr bool exceptions = false;
 #endif
 
+// Reports plain loads of bytes that another thread may write, even if nothing depends on them.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool thread_sanitizer = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool thread_sanitizer = true;
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+
 static_assert(max_participants >= 2 && max_participants <= 4094,
               "COHOLD_MAX_PARTICIPANTS must be 2 to 4094");
 static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS must be 1 to 500000");

@@ -183,7 +183,8 @@ inline constinit mapping_list mappings{};
 
 // The size of the segment in bytes, but never more than the object has, whatever the segment says.
 // System call: fstat(2) or the like, once each time the segment has grown.
-[[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
+[[nodiscard, gnu::always_inline]] inline std::uint64_t
+bounded_size(const segment_header& header) noexcept {
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
     const local_mapping& local = local_of(header);
     return size <= local.length.load(std::memory_order_relaxed) ? size

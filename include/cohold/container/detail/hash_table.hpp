@@ -96,19 +96,31 @@ struct hash_group {
 
     // The slots with this tag, and perhaps without an element.
     [[nodiscard]] std::uint32_t match(std::uint8_t tag) const noexcept {
-        const std::uint64_t low = tags[0].load(std::memory_order_relaxed);
-        const std::uint64_t high = tags[1].load(std::memory_order_relaxed);
 #if defined(__SSE2__)
         using bytes [[gnu::vector_size(16)]] = char;
         using words [[gnu::vector_size(16)]] = long long;
-        const words both{static_cast<long long>(low), static_cast<long long>(high)};
-        const char c = static_cast<char>(tag);
-        const bytes wanted{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c};
+        const auto eight = static_cast<long long>(tag * 0x0101010101010101u);
+        const words wanted{eight, eight};
         return static_cast<std::uint32_t>(__builtin_ia32_pmovmskb128(
-            reinterpret_cast<bytes>(reinterpret_cast<bytes>(both) == wanted)));
+            reinterpret_cast<bytes>(all_tags<bytes>() == reinterpret_cast<bytes>(wanted))));
 #else
-        return match(low, tag) | match(high, tag) << 8;
+        return match(tags[0].load(std::memory_order_relaxed), tag) |
+               match(tags[1].load(std::memory_order_relaxed), tag) << 8;
 #endif
+    }
+
+    // Each of them comes from one moment, but not all from the same.
+    template <class Bytes>
+    [[nodiscard, gnu::always_inline]] Bytes all_tags() const noexcept {
+        Bytes all;
+        if constexpr (config::thread_sanitizer) {
+            const std::uint64_t each[] = {tags[0].load(std::memory_order_relaxed),
+                                          tags[1].load(std::memory_order_relaxed)};
+            std::memcpy(&all, each, sizeof all);
+        } else {
+            std::memcpy(&all, static_cast<const void*>(tags), sizeof all);
+        }
+        return all;
     }
 
     // The bytes of a word that equal the tag.
@@ -326,15 +338,18 @@ class hash_table {
         char* const base = reinterpret_cast<char*>(&header);
         const std::uint64_t size = bounded_size(header);
         const std::uint32_t depth = depth_of(way.root);
-        if (depth > most_depth ||
-            !is_inside(offset_of(way.root), hash_directory::bytes(depth), size)) [[unlikely]] {
+        if (depth > most_depth) [[unlikely]] {
             return false;
         }
-        way.at = reinterpret_cast<hash_directory*>(base + offset_of(way.root))->entries() +
-                 first_bits(hash, depth);
+        const std::uint64_t at =
+            offset_of(way.root) + sizeof(hash_directory) + 8 * (hash >> 1 >> (63 - depth));
+        if (!has_place<8>(at, 8, size)) [[unlikely]] {
+            return false;
+        }
+        way.at = reinterpret_cast<std::atomic<hash_entry>*>(base + at);
         way.entry = way.at->load(std::memory_order_acquire);
-        if (!is_inside(offset_of(way.entry), shape.block_bytes(), size) ||
-            offset_of(way.entry) % alignof(hash_block) != 0) [[unlikely]] {
+        if (!has_place<alignof(hash_block)>(offset_of(way.entry), shape.block_bytes(), size))
+            [[unlikely]] {
             return false;
         }
         way.block = reinterpret_cast<hash_block*>(base + offset_of(way.entry));
@@ -456,6 +471,13 @@ class hash_table {
                                         std::uint64_t size) noexcept {
         return offset % 8 == 0 && offset >= control_bytes && bytes <= size &&
                offset <= size - bytes;
+    }
+
+    // The same for an offset that an entry has room for: the sum does not overflow.
+    template <std::uint64_t Alignment>
+    [[nodiscard, gnu::always_inline]] static bool
+    has_place(std::uint64_t offset, std::uint64_t bytes, std::uint64_t size) noexcept {
+        return offset % Alignment == 0 && offset >= control_bytes && offset + bytes <= size;
     }
 
     [[nodiscard, gnu::cold]] hash_block* lock_slowly(std::uint64_t hash, const hash_shape& shape,

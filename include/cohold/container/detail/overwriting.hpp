@@ -21,18 +21,6 @@ namespace detail {
 
 // ---- bytes that another thread may be writing, or reading
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool copies_units = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool copies_units = true;
-#else
-inline constexpr bool copies_units = false;
-#endif
-#else
-inline constexpr bool copies_units = false;
-#endif
-
 // Calls copy(unit, offset) for all bytes, in units that one instruction moves.
 template <std::size_t Bytes, class Copy>
 [[gnu::always_inline]] inline void each_unit(const Copy& copy) noexcept {
@@ -82,7 +70,7 @@ template <std::size_t Bytes>
 [[gnu::always_inline]] inline void copy_overwritten(void* to, const void* from) noexcept {
     const auto source = static_cast<const char*>(from);
     const auto target = static_cast<char*>(to);
-    if constexpr (copies_units || Bytes <= 16) {
+    if constexpr (config::thread_sanitizer || Bytes <= 16) {
         each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
             using shared [[gnu::may_alias]] = decltype(unit);
             __atomic_load(reinterpret_cast<const shared*>(source + at), &unit, __ATOMIC_RELAXED);
@@ -98,7 +86,7 @@ template <std::size_t Bytes>
 [[gnu::always_inline]] inline void overwrite(void* to, const void* from) noexcept {
     const auto source = static_cast<const char*>(from);
     const auto target = static_cast<char*>(to);
-    if constexpr (copies_units || Bytes <= 16) {
+    if constexpr (config::thread_sanitizer || Bytes <= 16) {
         each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
             using shared [[gnu::may_alias]] = decltype(unit);
             std::memcpy(&unit, source + at, sizeof unit);
