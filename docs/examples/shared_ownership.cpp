@@ -87,5 +87,18 @@ int main() {
         // #endregion killed
         segment.destroy<place>("latest");
     }
+    {
+        // #region atomic
+        auto& newest = segment.construct<cohold::shm_atomic_shared_ptr<picture>>("newest");
+        newest = cohold::make_shm_shared<picture>(segment, 3);
+        const shared_picture seen = newest.load(); // it stays, whatever is stored next
+        shared_picture expected = seen;
+        while (!newest.compare_exchange_weak(
+            expected, cohold::make_shm_shared<picture>(segment, expected->number + 1))) {
+        }
+        check(seen->number == 3 && newest.load()->number == 4);
+        // #endregion atomic
+        segment.destroy<cohold::shm_atomic_shared_ptr<picture>>("newest");
+    }
     check(cohold::segment<>::remove("example-ownership"));
 }

@@ -67,6 +67,7 @@
 
 #include <cohold/container/segment_memory_resource.hpp>
 #include <cohold/container/shm_allocator.hpp>
+#include <cohold/container/shm_atomic_shared_ptr.hpp>
 #include <cohold/container/shm_broadcast.hpp>
 #include <cohold/container/shm_deque.hpp>
 #include <cohold/container/shm_hash.hpp>

@@ -277,6 +277,51 @@ void declare_sharers(registry& all) {
     });
 }
 
+// ---- shm_atomic_shared_ptr
+
+using atomic_sharer = cohold::shm_atomic_shared_ptr<ints>;
+
+struct atomics {
+    atomic_sharer it;
+    sharer other;
+
+    std::string tell() { return tell_object(it.load()) + " and " + tell_object(other); }
+};
+
+void with_atomics(const segment& where) {
+    auto& made = where.construct<atomics>(crash::subject);
+    made.it = cohold::make_shm_shared<ints>(where, 3U, 1);
+    made.other = cohold::make_shm_shared<ints>(where, 4U, 2);
+}
+
+void declare_atomics(registry& all) {
+    const std::string name = "shm_atomic_shared_ptr::";
+    const auto on = [&](const std::string& function, const char* setup, auto act) {
+        return all.add<atomics>(name + function, setup, with_atomics, act);
+    };
+    on("store", "null", [](atomics& both) { both.it.store(nullptr); });
+    on("store", "one from the segment, another one loads it", [](atomics& both) {
+        both.it.store(both.other);
+    }).meanwhile([](atomics& both) { const sharer seen = both.it.load(); });
+    on("store", "a new object", [](atomics& both, const segment& where) {
+        both.it.store(cohold::make_shm_shared<ints>(where, 2U, 5));
+    });
+    on("load", "and gone", [](atomics& both) { const sharer seen = both.it.load(); });
+    on("exchange", "for a new object", [](atomics& both, const segment& where) {
+        const sharer before = both.it.exchange(cohold::make_shm_shared<ints>(where, 2U, 5));
+    });
+    on("compare_exchange_strong", "equal", [](atomics& both) {
+        sharer expected = both.it.load();
+        both.it.compare_exchange_strong(expected, both.other);
+    });
+    on("compare_exchange_strong", "not equal", [](atomics& both) {
+        sharer expected;
+        both.it.compare_exchange_strong(expected, both.other);
+    });
+    all.covered(name + "operator=", name + "store");
+    all.covered(name + "compare_exchange_weak", name + "compare_exchange_strong");
+}
+
 // ---- shm_pool and shm_loan
 
 using loan = cohold::shm_loan<int>;
@@ -364,5 +409,6 @@ void declare_loans(registry& all) {
 void crash::declare(registry& all) {
     declare_owners(all);
     declare_sharers(all);
+    declare_atomics(all);
     declare_loans(all);
 }

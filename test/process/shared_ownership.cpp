@@ -310,3 +310,56 @@ TEST_CASE("processes that are killed at any moment leave nothing behind") {
     CHECK(here.segment.used() == here.before);
     here.segment.destroy<guarded_table>("table");
 }
+
+TEST_CASE("a process that is killed while it changes an atomic pointer leaves it whole") {
+    using atomic = shm_atomic_shared_ptr<numbers>;
+    const scene here;
+    atomic& it = here.segment.construct<atomic>("atomic");
+    const std::size_t before = here.segment.used();
+    const auto made = [&](std::size_t size) {
+        return make_shm_shared<numbers>(here.segment, size, static_cast<int>(size));
+    };
+    it = made(1);
+    constexpr int rounds = 40;
+    for (int round = 0; round < rounds; ++round) {
+        std::array<pid_t, 3> children{};
+        for (pid_t& child : children) {
+            child = fork();
+            if (child == 0) {
+                for (std::size_t turn = 0;; ++turn) {
+                    shared_numbers seen = it.load();
+                    if (seen == nullptr || seen->size() != static_cast<std::size_t>((*seen)[0])) {
+                        _exit(3);
+                    }
+                    switch (turn % 3) {
+                    case 0:
+                        it.store(made(1 + turn % 20));
+                        break;
+                    case 1:
+                        seen = it.exchange(made(1 + turn % 20));
+                        break;
+                    default:
+                        it.compare_exchange_strong(seen, made(1 + turn % 20));
+                    }
+                }
+            }
+        }
+        usleep(static_cast<useconds_t>(2000 + round * 137 % 3000));
+        for (const pid_t child : children) {
+            kill(child, SIGKILL);
+        }
+        for (const pid_t child : children) {
+            int status = 0;
+            CHECK(waitpid(child, &status, 0) == child);
+            CHECK(WIFSIGNALED(status));
+        }
+        here.segment.recover();
+        const shared_numbers left = it.load();
+        REQUIRE(left != nullptr);
+        CHECK(left->size() == static_cast<std::size_t>((*left)[0]));
+        CHECK(left.use_count() == 2);
+    }
+    it = nullptr;
+    CHECK(here.segment.used() == before);
+    here.segment.destroy<atomic>("atomic");
+}
