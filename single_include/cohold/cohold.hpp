@@ -210,6 +210,19 @@ inline constexpr bool exceptions = true;
 inline constexpr bool exceptions = false;
 #endif
 
+// Reports plain loads of bytes that another thread may write, even if nothing depends on them.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool thread_sanitizer = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool thread_sanitizer = true;
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+
 static_assert(max_participants >= 2 && max_participants <= 4094,
               "COHOLD_MAX_PARTICIPANTS must be 2 to 4094");
 static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS must be 1 to 500000");
@@ -10402,7 +10415,8 @@ inline constinit mapping_list mappings{};
 
 // The size of the segment in bytes, but never more than the object has, whatever the segment says.
 // System call: fstat(2) or the like, once each time the segment has grown.
-[[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
+[[nodiscard, gnu::always_inline]] inline std::uint64_t
+bounded_size(const segment_header& header) noexcept {
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
     const local_mapping& local = local_of(header);
     return size <= local.length.load(std::memory_order_relaxed) ? size
@@ -21739,186 +21753,37 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// Messages to everybody, in shared memory: writers never wait for readers, and every reader gets
-// all messages at its own pace, or learns how many it has missed.
-#ifndef COHOLD_CONTAINER_SHM_BROADCAST_HPP
-#define COHOLD_CONTAINER_SHM_BROADCAST_HPP
+// shm_atomic_shared_ptr: a shm_shared_ptr in a segment that threads of several processes may read
+// and change at the same time.
+#ifndef COHOLD_CONTAINER_SHM_ATOMIC_SHARED_PTR_HPP
+#define COHOLD_CONTAINER_SHM_ATOMIC_SHARED_PTR_HPP
 
 #include <atomic>
-#include <bit>
-#include <concepts>
+#include <type_traits>
+#include <utility>
+
+// shm_shared_ptr and shm_weak_ptr: pointers of several processes to one object in a segment, which
+// is freed when no living process refers to it any more.
+#ifndef COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
+#define COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
+
+#include <compare>
 #include <cstddef>
-#include <cstdint>
-#include <new>
-#include <optional>
+#include <string_view> // std::hash, for less than <functional> costs
 #include <system_error>
 #include <type_traits>
 #include <utility>
 
-// What containers have in common whose writers overwrite what others may be reading: how bytes are
-// copied meanwhile, and how readers wait that may not be able to write.
-#ifndef COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
-#define COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
+// The three words of a shm_shared_ptr or shm_weak_ptr, and every operation that changes them; and
+// making a shared object.
+#ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
+#define COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <type_traits>
+#include <system_error>
 #include <utility>
 
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// ---- bytes that another thread may be writing, or reading
-
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool copies_units = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool copies_units = true;
-#else
-inline constexpr bool copies_units = false;
-#endif
-#else
-inline constexpr bool copies_units = false;
-#endif
-
-// Calls copy(unit, offset) for all bytes, in units that one instruction moves.
-template <std::size_t Bytes, class Copy>
-[[gnu::always_inline]] inline void each_unit(const Copy& copy) noexcept {
-    std::size_t at = 0;
-    for (; at + sizeof(std::size_t) <= Bytes; at += sizeof(std::size_t)) {
-        copy(std::size_t{}, at);
-    }
-    if constexpr (sizeof(std::size_t) == 8 && (Bytes & 4) != 0) {
-        copy(std::uint32_t{}, at);
-        at += 4;
-    }
-    if constexpr ((Bytes & 2) != 0) {
-        copy(std::uint16_t{}, at);
-        at += 2;
-    }
-    if constexpr ((Bytes & 1) != 0) {
-        copy(std::uint8_t{}, at);
-    }
-}
-
-// Straight-line code for up to 256 bytes, and a call above that: in between g++ prefers an
-// instruction that takes ten nanoseconds to begin.
-template <std::size_t... Piece>
-[[gnu::always_inline]] inline void copy_pieces(char* to, const char* from,
-                                               std::index_sequence<Piece...> /*pieces*/) noexcept {
-    (std::memcpy(to + Piece * 16, from + Piece * 16, 16), ...);
-}
-
-template <std::size_t Bytes>
-[[gnu::always_inline]] inline void copy_fast(char* to, const char* from) noexcept {
-    if constexpr (Bytes <= 256) {
-        constexpr std::size_t whole = Bytes / 16 * 16;
-        copy_pieces(to, from, std::make_index_sequence<Bytes / 16>());
-        std::memcpy(to + whole, from + whole, Bytes - whole);
-    } else {
-        std::size_t bytes = Bytes;
-        asm("" : "+r"(bytes)); // the compiler does not know the size
-        std::memcpy(to, from, bytes);
-    }
-}
-
-// A copy of bytes, aligned to 8, that another thread may be writing. It may be torn: the caller
-// checks that afterwards, behind a fence, and then does not use it. Small objects, and all for the
-// thread sanitizer, are copied by relaxed atomic loads. For larger ones these take several times as
-// long as plain loads, which are as good if the compiler cannot move them over the fences.
-template <std::size_t Bytes>
-[[gnu::always_inline]] inline void copy_overwritten(void* to, const void* from) noexcept {
-    const auto source = static_cast<const char*>(from);
-    const auto target = static_cast<char*>(to);
-    if constexpr (copies_units || Bytes <= 16) {
-        each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
-            using shared [[gnu::may_alias]] = decltype(unit);
-            __atomic_load(reinterpret_cast<const shared*>(source + at), &unit, __ATOMIC_RELAXED);
-            std::memcpy(target + at, &unit, sizeof unit);
-        });
-    } else {
-        copy_fast<Bytes>(target, source);
-    }
-}
-
-// The same in the other direction: another thread may be reading.
-template <std::size_t Bytes>
-[[gnu::always_inline]] inline void overwrite(void* to, const void* from) noexcept {
-    const auto source = static_cast<const char*>(from);
-    const auto target = static_cast<char*>(to);
-    if constexpr (copies_units || Bytes <= 16) {
-        each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
-            using shared [[gnu::may_alias]] = decltype(unit);
-            std::memcpy(&unit, source + at, sizeof unit);
-            __atomic_store(reinterpret_cast<shared*>(target + at), &unit, __ATOMIC_RELAXED);
-        });
-    } else {
-        const char* hidden = source; // or the compiler warns that some of it is padding
-        asm("" : "+r"(hidden) : "m"(*reinterpret_cast<const char(*)[Bytes]>(source)));
-        copy_fast<Bytes>(target, hidden);
-    }
-}
-
-// The bytes of a T on their way to the caller.
-template <class T>
-struct copied_bytes {
-    alignas(T) unsigned char bytes[sizeof(T)];
-};
-
-template <class T>
-constexpr void check_overwritten() noexcept {
-    static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
-                      !std::is_array_v<T>,
-                  "cohold: the values of shm_latest and shm_broadcast are objects, not const or "
-                  "volatile, and no arrays: use std::array");
-    static_assert(std::is_trivially_copyable_v<T>,
-                  "cohold: the values of shm_latest and shm_broadcast are copied byte by byte "
-                  "while others write, so they must be trivially copyable. Use a struct "
-                  "instead of a std::pair, shm_guarded for one value of another type, and "
-                  "shm_queue for many");
-    static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
-}
-
-// ---- waiting
-
-// Like await() with a word that a reader may not be able to write: it cannot say then that it
-// sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
-// microseconds, and then less and less often, down to every 3.2 ms.
-template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await_as_reader(wait_word& word, Attempt& attempt,
-                                                         deadline until) {
-    if (!Waiting::parks || mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr) {
-        return await<Waiting>(word, attempt, until);
-    }
-    constexpr std::int64_t longest = 3200000;
-    std::int64_t interval = 50000;
-    backoff spins(Waiting::spins);
-    for (bool slept = false;; slept = true) {
-        const std::uint32_t seen = word.look();
-        if (const outcome what = attempt(); what != outcome::blocked && what != outcome::held) {
-            return {what, slept};
-        }
-        if (spins.spin()) {
-            continue;
-        }
-        if (until.has_passed()) {
-            return {outcome::blocked, slept};
-        }
-        word.doze(seen, until.or_earlier(deadline::in(interval)));
-        interval = interval < longest ? interval * 2 : longest;
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // What makes an operation of a container happen completely or not at all: the record of what it
 // changes, the section in which that is saved, and raw memory that is freed unless the operation
 // takes it.
@@ -23151,6 +23016,1277 @@ COHOLD_NAMESPACE_END
 
 #endif
 #endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A pointer that lies in the segment of its object is counted in the segment; any other one has a
+// hold, which is private memory of the process. Where it lies is decided when it begins to refer to
+// an object. Operations on a pointer in the segment are sections, or parts of one.
+class shared_words {
+  public:
+    shared_words() noexcept = default;
+    shared_words(const shared_words&) = delete;
+    shared_words& operator=(const shared_words&) = delete;
+    ~shared_words() = default; // the pointers call end()
+
+    [[nodiscard]] void* object() const noexcept { return object_.get(); }
+
+    [[nodiscard]] shared_block* block() const noexcept { return block_.get(); }
+
+    [[nodiscard]] bool is_null() const noexcept { return block_ == nullptr; }
+
+    // ---- for words that have not been used yet
+
+    // Refers to the block of `from` as well. *Errors*: errc::unsupported, not_owner, those of
+    // take_hold and of a section.
+    [[gnu::cold]] void copy(const shared_words& from, void* object, reference from_which,
+                            reference which);
+
+    // The same; `from` is null afterwards.
+    [[gnu::cold]] void move(shared_words& from, void* object, reference which);
+
+    // From weak words: null if there is no strong reference any more.
+    [[gnu::cold]] void lock(const shared_words& from);
+
+    // A new object.
+    void adopt(shared_block& block, void* object, shared_hold& hold) noexcept {
+        set(object, &block, &hold);
+    }
+
+    // ---- for words in use. All or nothing.
+
+    [[gnu::cold]] void assign(const shared_words& from, void* object, reference from_which,
+                              reference which);
+
+    [[gnu::cold]] void assign_moved(shared_words& from, void* object, reference which);
+
+    [[gnu::cold]] void clear(reference which) noexcept;
+
+    [[gnu::cold]] void swap(shared_words& other, reference which);
+
+    // The pointer's lifetime ends.
+    [[gnu::cold]] void end(reference which) noexcept;
+
+    // The number of strong references: those in the segment, those of this process, and one for
+    // each other process that has any.
+    [[nodiscard, gnu::cold]] std::size_t use_count() const noexcept;
+
+  private:
+    using operation = undo_scope<shm_allocator<char>>;
+
+    [[nodiscard]] shared_hold* hold() const noexcept {
+        return reinterpret_cast<shared_hold*>(static_cast<std::uintptr_t>(hold_));
+    }
+
+    [[nodiscard]] segment_header& header() const noexcept {
+        return hold_ != 0 ? *hold()->header : block()->header();
+    }
+
+    [[nodiscard]] bool is_counted() const noexcept { return !is_null() && hold_ == 0; }
+
+    void set(void* object, shared_block* block, shared_hold* hold) noexcept {
+        object_ = object;
+        block_ = block;
+        hold_ = reinterpret_cast<std::uintptr_t>(hold);
+    }
+
+    void set_null() noexcept { set(nullptr, nullptr, nullptr); }
+
+    // Words outside the segment: refers to another object, and releases the old one, now or, in a
+    // section that may be undone, at its end.
+    void replace(void* object, shared_block* block, shared_hold* hold, reference which) noexcept;
+
+    // Called when a section ends that has changed words outside the segment: see
+    // private_undo::action. The words are the old object, block and hold.
+    [[gnu::cold]] static void end_of_section(const private_undo::action& self, bool undone,
+                                             reference which) noexcept;
+
+    offset_ptr<void> object_;
+    offset_ptr<shared_block> block_;
+    std::uint64_t hold_ = 0;
+};
+
+static_assert(sizeof(shared_words) == 24);
+
+// Memory for a shared object, and the section in which it is made: if its constructor throws or the
+// process is killed, nothing stays. Once it is published, it stays even if an enclosing section is
+// undone: it is destroyed when no pointer refers to it.
+class new_shared {
+  public:
+    // `type`: the hash of its description, or 0 if it need not be destroyed.
+    [[gnu::cold]] new_shared(segment_header* header, std::size_t size, std::size_t alignment,
+                             std::uint64_t type, std::error_code& ec) noexcept;
+
+    new_shared(const new_shared&) = delete;
+    new_shared& operator=(const new_shared&) = delete;
+
+    [[gnu::cold]] ~new_shared();
+
+    [[nodiscard]] void* address() const noexcept { return object_; }
+
+    // The object is constructed. After an error it must be destroyed.
+    [[gnu::cold]] void publish(shared_words& into, std::error_code& ec) noexcept;
+
+  private:
+    [[nodiscard, gnu::cold]] static transaction*
+    transaction_of(segment_header* header, std::size_t size, std::error_code& ec) noexcept;
+
+    segment_header* header_;
+    section section_;
+    shared_block* block_ = nullptr;
+    void* object_ = nullptr;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for shared_words.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_IPP
+#define COHOLD_CONTAINER_DETAIL_SHARED_WORDS_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The mapping of the object's segment in which the address lies; nullptr if it lies in no segment.
+// *Errors*: errc::unsupported if it lies in another one.
+inline segment_header* home_of(const void* pointer, segment_header& header) {
+    const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+    if (address - reinterpret_cast<std::uintptr_t>(&header) < local_of(header).reserve) {
+        return &header;
+    }
+    segment_header* const around = segment_around(address);
+    if (around != nullptr && !is_same_segment(*around, header)) {
+        raise(errc::unsupported, "a pointer in a segment cannot refer to an object of another "
+                                 "segment: make a new object there");
+    }
+    return around;
+}
+
+template <class T>
+[[nodiscard]] T* moved_to(const segment_header& home, const segment_header& from,
+                          T* address) noexcept {
+    return address == nullptr ? nullptr
+                              : reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(address) -
+                                                     reinterpret_cast<std::uintptr_t>(&from) +
+                                                     reinterpret_cast<std::uintptr_t>(&home));
+}
+
+[[nodiscard]] inline shm_allocator<char> memory_of(segment_header& header) noexcept {
+    return shm_allocator<char>(header);
+}
+
+inline void count_in(undo_record<shm_allocator<char>>& part, shared_block& block,
+                     reference which) noexcept {
+    if (part.thread() != nullptr) {
+        part.thread()->count(block, which);
+    }
+}
+
+inline void release_in(undo_record<shm_allocator<char>>& part, shared_block& block,
+                       reference which) noexcept {
+    if (part.thread() != nullptr) {
+        part.thread()->release_reference(block, which);
+    } else {
+        uncount_alone(block, which);
+        collect_orphans(block.header());
+    }
+}
+
+// Lets go of a hold. If a section is open there, the object is destroyed at its end.
+inline void let_go_and_collect(shared_hold& hold, reference which) noexcept {
+    segment_header& header = *hold.header;
+    const bool stale = hold.is_stale();
+    if (let_go(hold, which) && !stale) {
+        if (transaction* const mine = open_transaction(&header); mine != nullptr) {
+            mine->expect_orphans();
+        } else {
+            collect_orphans(header);
+        }
+    }
+}
+
+COHOLD_INLINE void shared_words::copy(const shared_words& from, void* object, reference from_which,
+                                      reference which) {
+    if (from.is_null()) {
+        object_ = object;
+        return;
+    }
+    segment_header& there = from.header();
+    segment_header* const home = home_of(this, there);
+    shared_hold* const source = from.hold();
+    if (home != nullptr) {
+        if (source != nullptr && source->is_stale()) {
+            raise(errc::not_owner, "a shared pointer that a forked child has inherited refers to "
+                                   "nothing in the child: get one from the segment");
+        }
+        operation part(memory_of(*home));
+        shared_block* const block = moved_to(*home, there, from.block());
+        count_in(part, *block, which);
+        set(moved_to(*home, there, object), block, nullptr);
+    } else if (source != nullptr && (from_which == which || source->is_stale())) {
+        copy_hold(*source, which);
+        set(object, from.block(), source);
+    } else {
+        std::error_code ec;
+        shared_hold* const taken = take_hold(there, *from.block(), which, nullptr, ec);
+        raise_if(ec);
+        set(object, from.block(), taken);
+    }
+}
+
+COHOLD_INLINE void shared_words::move(shared_words& from, void* object, reference which) {
+    if (from.is_null()) {
+        object_ = object;
+        from.object_ = nullptr;
+        return;
+    }
+    segment_header& there = from.header();
+    segment_header* const home = home_of(this, there);
+    if (home == nullptr && from.hold_ != 0) {
+        if (transaction* const mine = open_transaction(&there);
+            mine == nullptr || !mine->is_undoable()) {
+            set(object, from.block(), from.hold());
+            from.set_null();
+            return;
+        }
+    }
+    operation part(memory_of(there), without_journal::happens);
+    if (home != nullptr && from.is_counted() && home == &there) {
+        part.words(&from, &from, sizeof from);
+        set(object, from.block(), nullptr);
+        from.set_null();
+        return;
+    }
+    copy(from, object, which, which);
+    from.clear(which);
+}
+
+COHOLD_INLINE void shared_words::lock(const shared_words& from) {
+    if (from.is_null()) {
+        return;
+    }
+    shared_hold* const source = from.hold();
+    if (source != nullptr && source->is_stale()) {
+        return; // the child has no reference that would keep the object
+    }
+    if (source != nullptr) {
+        std::atomic<std::uint64_t>& count = source->count(reference::strong);
+        for (std::uint64_t now = count.load(std::memory_order_relaxed); now != 0;) {
+            if (count.compare_exchange_weak(now, now + 1, std::memory_order_acquire,
+                                            std::memory_order_relaxed)) {
+                set(from.object(), from.block(), source);
+                break;
+            }
+        }
+    }
+    if (is_null()) {
+        bool alive = false;
+        std::error_code ec;
+        shared_hold* const taken =
+            take_hold(from.header(), *from.block(), reference::strong, &alive, ec);
+        raise_if(ec);
+        if (!alive) {
+            return;
+        }
+        set(from.object(), from.block(), taken);
+    }
+    if (segment_header* const home = home_of(this, from.header()); home != nullptr) {
+        // The pointer is being constructed in the segment.
+        shared_words* const held = std::launder(this);
+        shared_hold* const taken = hold();
+        void* const object = held->object();
+        shared_block* const block = held->block();
+        operation part(memory_of(*home));
+        shared_block* const there = moved_to(*home, from.header(), block);
+        count_in(part, *there, reference::strong);
+        set(moved_to(*home, from.header(), object), there, nullptr);
+        let_go_and_collect(*taken, reference::strong);
+    }
+}
+
+COHOLD_INLINE void shared_words::replace(void* object, shared_block* block, shared_hold* held,
+                                         reference which) noexcept {
+    shared_hold* const old = hold();
+    segment_header* const header = old != nullptr    ? old->header
+                                   : held != nullptr ? held->header
+                                                     : nullptr;
+    transaction* const mine = header != nullptr ? open_transaction(header) : nullptr;
+    if (mine != nullptr && mine->is_undoable()) {
+        using action = private_undo::action;
+        const auto run =
+            which == reference::strong
+                ? [](const action& self,
+                     bool undone) noexcept { end_of_section(self, undone, reference::strong); }
+                : [](const action& self, bool undone) noexcept {
+                      end_of_section(self, undone, reference::weak);
+                  };
+        if (mine->act({run, this, {object_.get(), block_.get(), old}})) {
+            set(object, block, held);
+            return;
+        }
+    }
+    set(object, block, held);
+    if (old != nullptr) {
+        let_go_and_collect(*old, which);
+    }
+}
+
+COHOLD_INLINE void shared_words::end_of_section(const private_undo::action& self, bool undone,
+                                                reference which) noexcept {
+    auto* const old = static_cast<shared_hold*>(self.words[2]);
+    auto* const words = static_cast<shared_words*>(self.subject);
+    if (undone && words != nullptr) {
+        if (shared_hold* const now = words->hold(); now != nullptr) {
+            static_cast<void>(let_go(*now, which));
+        }
+        words->set(self.words[0], static_cast<shared_block*>(self.words[1]), old);
+    } else if (old != nullptr) {
+        static_cast<void>(let_go(*old, which));
+    }
+}
+
+COHOLD_INLINE void shared_words::assign(const shared_words& from, void* object,
+                                        reference from_which, reference which) {
+    if (from.is_null() && is_null()) {
+        object_ = object;
+        return;
+    }
+    segment_header& there = from.is_null() ? header() : from.header();
+    segment_header* const home = home_of(this, there);
+    if (home == nullptr) {
+        shared_words fresh;
+        fresh.copy(from, object, from_which, which);
+        replace(object, fresh.block(), fresh.hold(), which);
+        return;
+    }
+    if (from.hold_ != 0 && from.hold()->is_stale()) {
+        raise(errc::not_owner, "a shared pointer that a forked child has inherited refers to "
+                               "nothing in the child: get one from the segment");
+    }
+    operation part(memory_of(*home));
+    part.words(this, this, sizeof *this);
+    shared_block* const old = block();
+    shared_block* const block = moved_to(*home, there, from.block());
+    if (block != nullptr) {
+        count_in(part, *block, which);
+    }
+    set(moved_to(*home, there, object), block, nullptr);
+    if (old != nullptr) {
+        release_in(part, *old, which);
+    }
+}
+
+COHOLD_INLINE void shared_words::assign_moved(shared_words& from, void* object, reference which) {
+    if (from.is_null()) {
+        clear(which);
+        object_ = object;
+        from.object_ = nullptr;
+        return;
+    }
+    segment_header& there = from.header();
+    if (home_of(this, there) == nullptr && from.hold_ != 0) {
+        shared_words fresh;
+        fresh.move(from, object, which);
+        replace(object, fresh.block(), fresh.hold(), which);
+        return;
+    }
+    operation part(memory_of(there));
+    assign(from, object, which, which);
+    from.clear(which);
+}
+
+COHOLD_INLINE void shared_words::clear(reference which) noexcept {
+    if (is_null()) {
+        object_ = nullptr;
+    } else if (hold_ != 0) {
+        replace(nullptr, nullptr, nullptr, which);
+    } else if (is_participant(header())) {
+        operation part(memory_of(header()), without_journal::happens);
+        part.words(this, this, sizeof *this);
+        shared_block* const old = block();
+        set_null();
+        release_in(part, *old, which);
+    }
+}
+
+COHOLD_INLINE void shared_words::swap(shared_words& other, reference which) {
+    if (this == &other) {
+        return;
+    }
+    if (is_counted() && other.is_counted() && &header() == &other.header()) {
+        operation part(memory_of(header()));
+        part.words(this, this, sizeof *this);
+        part.words(&other, &other, sizeof other);
+        void* const object = object_.get();
+        shared_block* const block = block_.get();
+        set(other.object(), other.block(), nullptr);
+        other.set(object, block, nullptr);
+        return;
+    }
+    if (!is_null()) {
+        static_cast<void>(home_of(&other, header())); // both checks come before any change
+    }
+    if (!other.is_null()) {
+        static_cast<void>(home_of(this, other.header()));
+    }
+    if (is_null() && other.is_null()) {
+        void* const object = object_.get();
+        object_ = other.object_;
+        other.object_ = object;
+        return;
+    }
+    operation part(memory_of(is_null() ? other.header() : header()));
+    shared_words mine;
+    mine.move(*this, object(), which);
+    assign_moved(other, other.object(), which);
+    other.assign_moved(mine, mine.object(), which);
+    mine.end(which);
+}
+
+COHOLD_INLINE void shared_words::end(reference which) noexcept {
+    if (is_counted()) {
+        clear(which);
+        keep_stores_of(this);
+        return;
+    }
+    // Also if it is null now: a section that has changed it does not restore it.
+    if (has_open_sections()) {
+        forget_in_open_sections(this, sizeof *this);
+    }
+    if (hold_ != 0) {
+        let_go_and_collect(*hold(), which);
+    }
+}
+
+COHOLD_INLINE std::size_t shared_words::use_count() const noexcept {
+    if (is_null()) {
+        return 0;
+    }
+    const auto read = [](const std::uint64_t& word) noexcept {
+        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
+    };
+    const shared_block& of = *block();
+    std::uint64_t count = read(of.counts[0]);
+    const std::uint32_t words = of.words() < 64 ? of.words() : 64;
+    for (std::uint32_t i = 0; i < words; ++i) {
+        count += static_cast<std::uint64_t>(std::popcount(read(of.holders(reference::strong)[i])));
+    }
+    if (hold_ != 0 && !hold()->is_stale()) {
+        const std::uint64_t mine = hold()->count(reference::strong).load(std::memory_order_relaxed);
+        count += mine == 0 ? 0 : mine - 1;
+    }
+    return static_cast<std::size_t>(count);
+}
+
+COHOLD_INLINE new_shared::new_shared(segment_header* header, std::size_t size,
+                                     std::size_t alignment, std::uint64_t type,
+                                     std::error_code& ec) noexcept
+    : header_(header), section_(transaction_of(header, size, ec), false) {
+    if (ec) {
+        return;
+    }
+    const std::uint32_t words = holder_words(*header);
+    const std::uint64_t distance = object_distance(words, alignment);
+    const error_context context("allocate", "", "");
+    void* const made = allocate(*header, distance + size, alignment < 16 ? 16 : alignment, ec);
+    if (ec) {
+        return;
+    }
+    const auto offset =
+        static_cast<std::uint64_t>(static_cast<char*>(made) - reinterpret_cast<char*>(header));
+    block_ = ::new (made) shared_block{0,      0,
+                                       offset, type,
+                                       {0, 0}, shared_block::state_of(shared_state::living, words),
+                                       0,      offset + distance,
+                                       0};
+    std::memset(block_->holders(reference::strong), 0, 16 * std::size_t{words});
+    object_ = static_cast<char*>(made) + distance;
+}
+
+COHOLD_INLINE transaction* new_shared::transaction_of(segment_header* header, std::size_t size,
+                                                      std::error_code& ec) noexcept {
+    const error_context context("allocate", "", "");
+    if (header == nullptr) {
+        fail(ec, errc::no_segment, "an object of %zu bytes", size);
+        return nullptr;
+    }
+    if (!has_open_sections()) {
+        collect_orphans(*header); // which make room
+    }
+    return self(*header, ec);
+}
+
+COHOLD_INLINE new_shared::~new_shared() {
+    if (block_ != nullptr) {
+        deallocate(*header_, block_);
+    }
+}
+
+COHOLD_INLINE void new_shared::publish(shared_words& into, std::error_code& ec) noexcept {
+    shared_hold* const hold = take_first_hold(*section_, *block_, ec);
+    if (!ec) {
+        section_.commit();
+        into.adopt(*std::exchange(block_, nullptr), object_, *hold);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T>
+class shm_weak_ptr;
+
+namespace detail {
+
+template <class From, class To>
+concept shared_pointer_converts = std::is_convertible_v<From*, To*>;
+
+template <class T>
+inline constexpr bool is_destroyed_trivially = std::is_trivially_destructible_v<T>;
+
+template <class T>
+void destroy_shared(void* object) noexcept {
+    std::launder(static_cast<T*>(object))->~T();
+}
+
+// This program can destroy shared objects of the type.
+template <class T>
+inline const known_shared_type known_type_of{
+    {type_descriptor_of<T>.hash | 1, sizeof(T), &destroy_shared<T>}};
+
+// The type as a control block records it.
+template <class T>
+[[nodiscard]] std::uint64_t shared_type_hash() noexcept {
+    if constexpr (is_destroyed_trivially<T>) {
+        return 0;
+    } else {
+        return type_descriptor_of<T>.hash | 1; // not 0
+    }
+}
+
+} // namespace detail
+
+/// Refers to an object in a segment together with other pointers, of this and other processes, as
+/// std::shared_ptr does. It may lie in the same segment (as an element of a container or a member
+/// of a struct) or outside, for example on a stack. make_shm_shared makes the object.
+///
+/// Pointers in the segment are counted there: every operation that changes one happens completely
+/// or not at all, and is undone with the section that it is a part of. Pointers outside it are
+/// counted by each process.
+///
+/// *Thread and process safety*: as for std::shared_ptr: any number of threads may use different
+/// pointers to one object; one pointer may be changed by one thread at a time.
+///
+/// *If the process is killed*: its pointers outside the segment no longer count; recovery frees the
+/// objects to which no other pointer refers. If they have a destructor, the next program that knows
+/// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
+template <class T>
+class shm_shared_ptr {
+    static_assert((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>,
+                  "shm_shared_ptr<T>: T must be an object type or void. Use shm_vector instead of "
+                  "an array");
+
+  public:
+    using element_type = T;
+    using weak_type = shm_weak_ptr<T>;
+
+    /// Null.
+    shm_shared_ptr() noexcept = default;
+
+    shm_shared_ptr(std::nullptr_t) noexcept {} // NOLINT: converts as in std
+
+    /// *Errors*: errc::unsupported if it lies in a segment and the object in another one;
+    /// errc::not_owner if it lies in a segment and `other` was inherited from the parent of a
+    /// forked child; those of attaching; out_of_space if the process has no memory.
+    shm_shared_ptr(const shm_shared_ptr& other) {
+        words_.copy(other.words_, other.address(), strong, strong);
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_shared_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
+        words_.copy(other.words_, writable(other.get()), strong, strong);
+    }
+
+    /// The errors of copying end the program with a message.
+    shm_shared_ptr(shm_shared_ptr&& other) noexcept {
+        words_.move(other.words_, other.address(), strong);
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_shared_ptr(shm_shared_ptr<U>&& other) noexcept { // NOLINT: converts as in std
+        words_.move(other.words_, writable(other.get()), strong);
+    }
+
+    /// Keeps the object of `owner`, and points to a part of it, or to anything in the same segment
+    /// that lives as long.
+    template <class U>
+    shm_shared_ptr(const shm_shared_ptr<U>& owner, T* part) {
+        words_.copy(owner.words_, writable(part), strong, strong);
+    }
+
+    /// *Errors*: errc::empty if the object is gone, and those of copying.
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    explicit shm_shared_ptr(const shm_weak_ptr<U>& weak) {
+        words_.lock(weak.words_);
+        if (words_.is_null()) {
+            detail::raise(errc::empty, "shm_shared_ptr: the object of the weak pointer is gone");
+        }
+    }
+
+    ~shm_shared_ptr() {
+        know();
+        words_.end(strong);
+    }
+
+    shm_shared_ptr& operator=(const shm_shared_ptr& other) {
+        if (this != __builtin_addressof(other)) {
+            words_.assign(other.words_, other.address(), strong, strong);
+        }
+        return *this;
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_shared_ptr& operator=(const shm_shared_ptr<U>& other) {
+        words_.assign(other.words_, writable(other.get()), strong, strong);
+        return *this;
+    }
+
+    shm_shared_ptr& operator=(shm_shared_ptr&& other) {
+        if (this != __builtin_addressof(other)) {
+            words_.assign_moved(other.words_, other.address(), strong);
+        }
+        return *this;
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_shared_ptr& operator=(shm_shared_ptr<U>&& other) {
+        words_.assign_moved(other.words_, writable(other.get()), strong);
+        return *this;
+    }
+
+    shm_shared_ptr& operator=(std::nullptr_t) noexcept {
+        reset();
+        return *this;
+    }
+
+    void reset() noexcept { words_.clear(strong); }
+
+    void swap(shm_shared_ptr& other) { words_.swap(other.words_, strong); }
+
+    friend void swap(shm_shared_ptr& a, shm_shared_ptr& b) { a.swap(b); }
+
+    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(address()); }
+
+    [[nodiscard]] std::add_lvalue_reference_t<T> operator*() const noexcept
+        requires(!std::is_void_v<T>)
+    {
+        return *get();
+    }
+
+    [[nodiscard]] T* operator->() const noexcept
+        requires(!std::is_void_v<T>)
+    {
+        return get();
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return address() != nullptr; }
+
+    /// The pointers in the segment and those of this process, plus one for each other process that
+    /// has any. 1: only this pointer refers to the object. Others may change it at any moment.
+    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
+
+    /// Orders pointers by the objects that they keep, not by those that they point to.
+    template <class U>
+    [[nodiscard]] bool owner_before(const shm_shared_ptr<U>& other) const noexcept {
+        return words_.block() < other.words_.block();
+    }
+
+    template <class U>
+    [[nodiscard]] bool owner_before(const shm_weak_ptr<U>& other) const noexcept {
+        return words_.block() < other.words_.block();
+    }
+
+  private:
+    template <class>
+    friend class shm_shared_ptr;
+    template <class>
+    friend class shm_weak_ptr;
+
+    friend detail::pointer_factory;
+
+    static constexpr detail::reference strong = detail::reference::strong;
+
+    [[nodiscard]] void* address() const noexcept { return words_.object(); }
+
+    [[nodiscard]] static void* writable(const volatile void* object) noexcept {
+        return const_cast<void*>(object);
+    }
+
+    // For pointer_factory.
+    template <class Where, class... Arguments>
+    static shm_shared_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        using object = std::remove_cv_t<T>;
+        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
+        know();
+        shm_shared_ptr made;
+        auto memory = detail::memory_for<object>(where);
+        detail::new_shared block(memory.header(), sizeof(object), alignof(object),
+                                 detail::shared_type_hash<object>(), ec);
+        if (!ec) {
+            memory.construct(static_cast<object*>(block.address()),
+                             std::forward<Arguments>(arguments)...);
+            block.publish(made.words_, ec);
+            if (ec) {
+                detail::destroy_shared<object>(block.address());
+            }
+        }
+        return made;
+    }
+
+    // So that this program can destroy the object.
+    static void know() noexcept {
+        if constexpr (!std::is_void_v<T>) {
+            using object = std::remove_cv_t<T>;
+            if constexpr (!detail::is_destroyed_trivially<object> && shareable<object>) {
+                static_cast<void>(&detail::known_type_of<object>);
+            }
+        }
+    }
+
+    detail::shared_words words_;
+};
+
+/// Refers to an object without keeping it.
+///
+/// *Thread and process safety, if the process is killed*: as for shm_shared_ptr.
+template <class T>
+class shm_weak_ptr {
+  public:
+    using element_type = T;
+
+    /// Null.
+    shm_weak_ptr() noexcept = default;
+
+    /// *Errors*: those of copying a shm_shared_ptr, also below.
+    shm_weak_ptr(const shm_weak_ptr& other) {
+        words_.copy(other.words_, other.words_.object(), weak, weak);
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr(const shm_weak_ptr<U>& other) { // NOLINT: converts as in std
+        words_.copy(other.words_, converted(other), weak, weak);
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
+        words_.copy(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
+                    detail::reference::strong, weak);
+    }
+
+    shm_weak_ptr(shm_weak_ptr&& other) noexcept {
+        words_.move(other.words_, other.words_.object(), weak);
+    }
+
+    ~shm_weak_ptr() { words_.end(weak); }
+
+    shm_weak_ptr& operator=(const shm_weak_ptr& other) {
+        if (this != __builtin_addressof(other)) {
+            words_.assign(other.words_, other.words_.object(), weak, weak);
+        }
+        return *this;
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr& operator=(const shm_shared_ptr<U>& other) {
+        words_.assign(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
+                      detail::reference::strong, weak);
+        return *this;
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr& operator=(const shm_weak_ptr<U>& other) {
+        words_.assign(other.words_, converted(other), weak, weak);
+        return *this;
+    }
+
+    shm_weak_ptr& operator=(shm_weak_ptr&& other) {
+        if (this != __builtin_addressof(other)) {
+            words_.assign_moved(other.words_, other.words_.object(), weak);
+        }
+        return *this;
+    }
+
+    void reset() noexcept { words_.clear(weak); }
+
+    void swap(shm_weak_ptr& other) { words_.swap(other.words_, weak); }
+
+    friend void swap(shm_weak_ptr& a, shm_weak_ptr& b) { a.swap(b); }
+
+    /// The object, or null if it is gone. *Errors*: those of copying.
+    [[nodiscard]] shm_shared_ptr<T> lock() const {
+        shm_shared_ptr<T> kept;
+        kept.words_.lock(words_);
+        return kept;
+    }
+
+    [[nodiscard]] bool expired() const noexcept { return use_count() == 0; }
+
+    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
+
+    template <class U>
+    [[nodiscard]] bool owner_before(const shm_shared_ptr<U>& other) const noexcept {
+        return words_.block() < other.words_.block();
+    }
+
+    template <class U>
+    [[nodiscard]] bool owner_before(const shm_weak_ptr<U>& other) const noexcept {
+        return words_.block() < other.words_.block();
+    }
+
+  private:
+    template <class>
+    friend class shm_shared_ptr;
+    template <class>
+    friend class shm_weak_ptr;
+
+    static constexpr detail::reference weak = detail::reference::weak;
+
+    // The object may be gone, but a base lies at a fixed distance.
+    template <class U>
+    [[nodiscard]] static void* converted(const shm_weak_ptr<U>& other) noexcept {
+        T* const object = static_cast<U*>(other.words_.object());
+        return const_cast<std::remove_cv_t<T>*>(object);
+    }
+
+    detail::shared_words words_;
+};
+
+template <class T>
+shm_weak_ptr(shm_shared_ptr<T>) -> shm_weak_ptr<T>;
+
+template <class T>
+shm_shared_ptr(shm_weak_ptr<T>) -> shm_shared_ptr<T>;
+
+/// The same object, seen as another type.
+template <class T, class U>
+[[nodiscard]] shm_shared_ptr<T> static_pointer_cast(const shm_shared_ptr<U>& from) {
+    return {from, static_cast<T*>(from.get())};
+}
+
+template <class T, class U>
+[[nodiscard]] shm_shared_ptr<T> const_pointer_cast(const shm_shared_ptr<U>& from) {
+    return {from, const_cast<T*>(from.get())};
+}
+
+/// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
+/// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
+/// shm_allocator::allocate, and those of T's constructor, as in segment::construct; then nothing
+/// stays.
+///
+/// *If the process is killed*: nothing stays. In a section that is undone, the object stays as long
+/// as a pointer outside the segment refers to it.
+template <class T, class Where, class... Arguments>
+[[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, std::error_code& ec,
+                                                Arguments&&... arguments) {
+    return detail::pointer_factory::make<shm_shared_ptr<T>>(where, ec,
+                                                            std::forward<Arguments>(arguments)...);
+}
+
+template <class T, class Where, class... Arguments>
+[[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, Arguments&&... arguments) {
+    return detail::pointer_factory::make_or_throw<shm_shared_ptr<T>>(
+        where, std::forward<Arguments>(arguments)...);
+}
+
+/// The addresses in this process.
+template <class T, class U>
+[[nodiscard]] bool operator==(const shm_shared_ptr<T>& a, const shm_shared_ptr<U>& b) noexcept {
+    return a.get() == b.get();
+}
+
+template <class T>
+[[nodiscard]] bool operator==(const shm_shared_ptr<T>& a, std::nullptr_t) noexcept {
+    return !a;
+}
+
+template <class T, class U>
+[[nodiscard]] std::strong_ordering operator<=>(const shm_shared_ptr<T>& a,
+                                               const shm_shared_ptr<U>& b) noexcept {
+    return a.get() <=> b.get();
+}
+
+template <class T>
+inline constexpr bool enable_shareable<shm_shared_ptr<T>> = true;
+template <class T>
+inline constexpr bool enable_shareable<shm_weak_ptr<T>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_shared_ptr<T>> = true;
+template <class T>
+inline constexpr bool saves_itself<shm_weak_ptr<T>> = true;
+
+} // namespace detail
+
+template <class T>
+struct type_description<shm_shared_ptr<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_shared_ptr<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <class T>
+    requires std::is_void_v<T>
+struct type_description<shm_shared_ptr<T>> {
+    static constexpr void write(type_writer& out) { out.text("shm_shared_ptr<void>"); }
+};
+
+template <class T>
+struct type_description<shm_weak_ptr<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_weak_ptr<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+/// Orders shm_shared_ptr and shm_weak_ptr by the objects that they keep, as std::owner_less<> does
+/// with those of std: for a shm_set<shm_weak_ptr<T>, owner_less>, for instance. The order of the
+/// objects of one segment is the same in every process.
+struct owner_less {
+    using is_transparent = void;
+
+    template <class A, class B>
+        requires requires(const A& a, const B& b) { a.owner_before(b); }
+    [[nodiscard]] bool operator()(const A& a, const B& b) const noexcept {
+        return a.owner_before(b);
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+/// Of the address in this process: it differs between processes.
+template <class T>
+struct std::hash<cohold::shm_shared_ptr<T>> {
+    [[nodiscard]] std::size_t operator()(const cohold::shm_shared_ptr<T>& from) const noexcept {
+        return std::hash<T*>{}(from.get());
+    }
+};
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A shm_shared_ptr<T> that any number of threads and processes may use at once, with the interface
+/// of std::atomic<std::shared_ptr<T>>, but for waiting. Every operation takes a lock for a moment,
+/// so none is const: through a read-only view there is nothing to call. It lies in the segment of
+/// the objects. Memory orders are accepted as in std and make no difference: the lock orders
+/// everything.
+///
+/// *Errors* of all operations: those of shm_mutex and of copying a shm_shared_ptr, for instance
+/// errc::unsupported for an object of another segment; then nothing has changed.
+///
+/// *If the process is killed* in an operation, the pointer is as before or as after it, and no
+/// reference is left over.
+///
+/// *In a section*, an operation is a part of it: others wait for the pointer until the outermost
+/// section ends, and if that is undone, so is the change.
+template <class T>
+class shm_atomic_shared_ptr {
+  public:
+    using value_type = shm_shared_ptr<T>;
+
+    static constexpr bool is_always_lock_free = false;
+
+    /// Null.
+    shm_atomic_shared_ptr() = default;
+
+    shm_atomic_shared_ptr(value_type desired) { // NOLINT: converts as in std
+        store(std::move(desired));
+    }
+
+    shm_atomic_shared_ptr(const shm_atomic_shared_ptr&) = delete;
+    shm_atomic_shared_ptr& operator=(const shm_atomic_shared_ptr&) = delete;
+
+    ~shm_atomic_shared_ptr() = default;
+
+    void operator=(value_type desired) { store(std::move(desired)); }
+
+    [[nodiscard]] bool is_lock_free() const noexcept { return false; }
+
+    [[nodiscard]] value_type load(std::memory_order /*order*/ = std::memory_order_seq_cst) {
+        value_type copy;
+        held_.with([&copy](const value_type& held) { copy = held; });
+        return copy;
+    }
+
+    operator value_type() { return load(); } // NOLINT: converts as in std
+
+    void store(value_type desired, std::memory_order /*order*/ = std::memory_order_seq_cst) {
+        held_.with([&desired](value_type& held) { held = std::move(desired); });
+    }
+
+    [[nodiscard]] value_type exchange(value_type desired,
+                                      std::memory_order /*order*/ = std::memory_order_seq_cst) {
+        value_type before;
+        held_.with([&](value_type& held) {
+            before = std::move(held);
+            held = std::move(desired);
+        });
+        return before;
+    }
+
+    /// If the pointer is equal to `expected`, that is, points to the same and keeps the same
+    /// object, it becomes `desired`. Otherwise `expected` becomes a copy of it. Returns whether
+    /// they were equal.
+    bool compare_exchange_strong(value_type& expected, value_type desired,
+                                 std::memory_order /*order*/ = std::memory_order_seq_cst) {
+        bool equal = false;
+        held_.with([&](value_type& held) {
+            equal =
+                held == expected && !held.owner_before(expected) && !expected.owner_before(held);
+            if (equal) {
+                held = std::move(desired);
+            } else {
+                expected = held;
+            }
+        });
+        return equal;
+    }
+
+    bool compare_exchange_strong(value_type& expected, value_type desired,
+                                 std::memory_order success, std::memory_order /*failure*/) {
+        return compare_exchange_strong(expected, std::move(desired), success);
+    }
+
+    /// The same: it never fails without a reason.
+    bool compare_exchange_weak(value_type& expected, value_type desired,
+                               std::memory_order order = std::memory_order_seq_cst) {
+        return compare_exchange_strong(expected, std::move(desired), order);
+    }
+
+    bool compare_exchange_weak(value_type& expected, value_type desired, std::memory_order success,
+                               std::memory_order /*failure*/) {
+        return compare_exchange_strong(expected, std::move(desired), success);
+    }
+
+  private:
+    shm_guarded<value_type> held_;
+};
+
+template <class T>
+inline constexpr bool enable_shareable<shm_atomic_shared_ptr<T>> = true;
+
+template <class T>
+struct type_description<shm_atomic_shared_ptr<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_atomic_shared_ptr<");
+        if constexpr (std::is_void_v<T>) {
+            out.text("void");
+        } else {
+            out.type<T>();
+        }
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Messages to everybody, in shared memory: writers never wait for readers, and every reader gets
+// all messages at its own pace, or learns how many it has missed.
+#ifndef COHOLD_CONTAINER_SHM_BROADCAST_HPP
+#define COHOLD_CONTAINER_SHM_BROADCAST_HPP
+
+#include <atomic>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// What containers have in common whose writers overwrite what others may be reading: how bytes are
+// copied meanwhile, and how readers wait that may not be able to write.
+#ifndef COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
+#define COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- bytes that another thread may be writing, or reading
+
+// Calls copy(unit, offset) for all bytes, in units that one instruction moves.
+template <std::size_t Bytes, class Copy>
+[[gnu::always_inline]] inline void each_unit(const Copy& copy) noexcept {
+    std::size_t at = 0;
+    for (; at + sizeof(std::size_t) <= Bytes; at += sizeof(std::size_t)) {
+        copy(std::size_t{}, at);
+    }
+    if constexpr (sizeof(std::size_t) == 8 && (Bytes & 4) != 0) {
+        copy(std::uint32_t{}, at);
+        at += 4;
+    }
+    if constexpr ((Bytes & 2) != 0) {
+        copy(std::uint16_t{}, at);
+        at += 2;
+    }
+    if constexpr ((Bytes & 1) != 0) {
+        copy(std::uint8_t{}, at);
+    }
+}
+
+// Straight-line code for up to 256 bytes, and a call above that: in between g++ prefers an
+// instruction that takes ten nanoseconds to begin.
+template <std::size_t... Piece>
+[[gnu::always_inline]] inline void copy_pieces(char* to, const char* from,
+                                               std::index_sequence<Piece...> /*pieces*/) noexcept {
+    (std::memcpy(to + Piece * 16, from + Piece * 16, 16), ...);
+}
+
+template <std::size_t Bytes>
+[[gnu::always_inline]] inline void copy_fast(char* to, const char* from) noexcept {
+    if constexpr (Bytes <= 256) {
+        constexpr std::size_t whole = Bytes / 16 * 16;
+        copy_pieces(to, from, std::make_index_sequence<Bytes / 16>());
+        std::memcpy(to + whole, from + whole, Bytes - whole);
+    } else {
+        std::size_t bytes = Bytes;
+        asm("" : "+r"(bytes)); // the compiler does not know the size
+        std::memcpy(to, from, bytes);
+    }
+}
+
+// A copy of bytes, aligned to 8, that another thread may be writing. It may be torn: the caller
+// checks that afterwards, behind a fence, and then does not use it. Small objects, and all for the
+// thread sanitizer, are copied by relaxed atomic loads. For larger ones these take several times as
+// long as plain loads, which are as good if the compiler cannot move them over the fences.
+template <std::size_t Bytes>
+[[gnu::always_inline]] inline void copy_overwritten(void* to, const void* from) noexcept {
+    const auto source = static_cast<const char*>(from);
+    const auto target = static_cast<char*>(to);
+    if constexpr (config::thread_sanitizer || Bytes <= 16) {
+        each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
+            using shared [[gnu::may_alias]] = decltype(unit);
+            __atomic_load(reinterpret_cast<const shared*>(source + at), &unit, __ATOMIC_RELAXED);
+            std::memcpy(target + at, &unit, sizeof unit);
+        });
+    } else {
+        copy_fast<Bytes>(target, source);
+    }
+}
+
+// The same in the other direction: another thread may be reading.
+template <std::size_t Bytes>
+[[gnu::always_inline]] inline void overwrite(void* to, const void* from) noexcept {
+    const auto source = static_cast<const char*>(from);
+    const auto target = static_cast<char*>(to);
+    if constexpr (config::thread_sanitizer || Bytes <= 16) {
+        each_unit<Bytes>([&](auto unit, std::size_t at) __attribute__((always_inline)) {
+            using shared [[gnu::may_alias]] = decltype(unit);
+            std::memcpy(&unit, source + at, sizeof unit);
+            __atomic_store(reinterpret_cast<shared*>(target + at), &unit, __ATOMIC_RELAXED);
+        });
+    } else {
+        const char* hidden = source; // or the compiler warns that some of it is padding
+        asm("" : "+r"(hidden) : "m"(*reinterpret_cast<const char(*)[Bytes]>(source)));
+        copy_fast<Bytes>(target, hidden);
+    }
+}
+
+// The bytes of a T on their way to the caller.
+template <class T>
+struct copied_bytes {
+    alignas(T) unsigned char bytes[sizeof(T)];
+};
+
+template <class T>
+constexpr void check_overwritten() noexcept {
+    static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
+                      !std::is_array_v<T>,
+                  "cohold: the values of shm_latest and shm_broadcast are objects, not const or "
+                  "volatile, and no arrays: use std::array");
+    static_assert(std::is_trivially_copyable_v<T>,
+                  "cohold: the values of shm_latest and shm_broadcast are copied byte by byte "
+                  "while others write, so they must be trivially copyable. Use a struct "
+                  "instead of a std::pair, shm_guarded for one value of another type, and "
+                  "shm_queue for many");
+    static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+}
+
+// ---- waiting
+
+// Like await() with a word that a reader may not be able to write: it cannot say then that it
+// sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
+// microseconds, and then less and less often, down to every 3.2 ms.
+template <waiting_policy Waiting, class Attempt>
+[[gnu::cold, gnu::noinline]] wait_result await_as_reader(wait_word& word, Attempt& attempt,
+                                                         deadline until) {
+    if (!Waiting::parks || mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr) {
+        return await<Waiting>(word, attempt, until);
+    }
+    constexpr std::int64_t longest = 3200000;
+    std::int64_t interval = 50000;
+    backoff spins(Waiting::spins);
+    for (bool slept = false;; slept = true) {
+        const std::uint32_t seen = word.look();
+        if (const outcome what = attempt(); what != outcome::blocked && what != outcome::held) {
+            return {what, slept};
+        }
+        if (spins.spin()) {
+            continue;
+        }
+        if (until.has_passed()) {
+            return {outcome::blocked, slept};
+        }
+        word.doze(seen, until.or_earlier(deadline::in(interval)));
+        interval = interval < longest ? interval * 2 : longest;
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
 
 #endif
 
@@ -25470,17 +26606,53 @@ COHOLD_NAMESPACE_END
 #include <string> // std::equal_to, at a fraction of the compile time of <functional>
 #include <tuple>
 
-// Everything that hash maps and hash sets in shared memory have in common: how elements lie in
-// slots, how they are read without a lock, and how they change.
+// What hash maps and hash sets in shared memory have in common for their users: looking, visiting,
+// erasing and making room.
 #ifndef COHOLD_CONTAINER_DETAIL_HASH_CONTAINER_HPP
 #define COHOLD_CONTAINER_DETAIL_HASH_CONTAINER_HPP
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <new>
-#include <optional>
 #include <system_error>
+#include <type_traits>
+#include <utility>
+
+// Changing a hash table, block by block, with the block's lock: finding, adding, replacing and
+// removing elements.
+#ifndef COHOLD_CONTAINER_DETAIL_HASH_WRITING_HPP
+#define COHOLD_CONTAINER_DETAIL_HASH_WRITING_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// Reading a hash table without a lock: one element, all of them, and how many there are.
+#ifndef COHOLD_CONTAINER_DETAIL_HASH_READING_HPP
+#define COHOLD_CONTAINER_DETAIL_HASH_READING_HPP
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+// How the elements of hash maps and hash sets lie in the slots of a table: the layout of a slot,
+// the hash of a key, and the element in a slot.
+#ifndef COHOLD_CONTAINER_DETAIL_HASH_STORAGE_HPP
+#define COHOLD_CONTAINER_DETAIL_HASH_STORAGE_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -25577,19 +26749,31 @@ struct hash_group {
 
     // The slots with this tag, and perhaps without an element.
     [[nodiscard]] std::uint32_t match(std::uint8_t tag) const noexcept {
-        const std::uint64_t low = tags[0].load(std::memory_order_relaxed);
-        const std::uint64_t high = tags[1].load(std::memory_order_relaxed);
 #if defined(__SSE2__)
         using bytes [[gnu::vector_size(16)]] = char;
         using words [[gnu::vector_size(16)]] = long long;
-        const words both{static_cast<long long>(low), static_cast<long long>(high)};
-        const char c = static_cast<char>(tag);
-        const bytes wanted{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c};
+        const auto eight = static_cast<long long>(tag * 0x0101010101010101u);
+        const words wanted{eight, eight};
         return static_cast<std::uint32_t>(__builtin_ia32_pmovmskb128(
-            reinterpret_cast<bytes>(reinterpret_cast<bytes>(both) == wanted)));
+            reinterpret_cast<bytes>(all_tags<bytes>() == reinterpret_cast<bytes>(wanted))));
 #else
-        return match(low, tag) | match(high, tag) << 8;
+        return match(tags[0].load(std::memory_order_relaxed), tag) |
+               match(tags[1].load(std::memory_order_relaxed), tag) << 8;
 #endif
+    }
+
+    // Each of them comes from one moment, but not all from the same.
+    template <class Bytes>
+    [[nodiscard, gnu::always_inline]] Bytes all_tags() const noexcept {
+        Bytes all;
+        if constexpr (config::thread_sanitizer) {
+            const std::uint64_t each[] = {tags[0].load(std::memory_order_relaxed),
+                                          tags[1].load(std::memory_order_relaxed)};
+            std::memcpy(&all, each, sizeof all);
+        } else {
+            std::memcpy(&all, static_cast<const void*>(tags), sizeof all);
+        }
+        return all;
     }
 
     // The bytes of a word that equal the tag.
@@ -25807,15 +26991,18 @@ class hash_table {
         char* const base = reinterpret_cast<char*>(&header);
         const std::uint64_t size = bounded_size(header);
         const std::uint32_t depth = depth_of(way.root);
-        if (depth > most_depth ||
-            !is_inside(offset_of(way.root), hash_directory::bytes(depth), size)) [[unlikely]] {
+        if (depth > most_depth) [[unlikely]] {
             return false;
         }
-        way.at = reinterpret_cast<hash_directory*>(base + offset_of(way.root))->entries() +
-                 first_bits(hash, depth);
+        const std::uint64_t at =
+            offset_of(way.root) + sizeof(hash_directory) + 8 * (hash >> 1 >> (63 - depth));
+        if (!has_place<8>(at, 8, size)) [[unlikely]] {
+            return false;
+        }
+        way.at = reinterpret_cast<std::atomic<hash_entry>*>(base + at);
         way.entry = way.at->load(std::memory_order_acquire);
-        if (!is_inside(offset_of(way.entry), shape.block_bytes(), size) ||
-            offset_of(way.entry) % alignof(hash_block) != 0) [[unlikely]] {
+        if (!has_place<alignof(hash_block)>(offset_of(way.entry), shape.block_bytes(), size))
+            [[unlikely]] {
             return false;
         }
         way.block = reinterpret_cast<hash_block*>(base + offset_of(way.entry));
@@ -25937,6 +27124,13 @@ class hash_table {
                                         std::uint64_t size) noexcept {
         return offset % 8 == 0 && offset >= control_bytes && bytes <= size &&
                offset <= size - bytes;
+    }
+
+    // The same for an offset that an entry has room for: the sum does not overflow.
+    template <std::uint64_t Alignment>
+    [[nodiscard, gnu::always_inline]] static bool
+    has_place(std::uint64_t offset, std::uint64_t bytes, std::uint64_t size) noexcept {
+        return offset % Alignment == 0 && offset >= control_bytes && offset + bytes <= size;
     }
 
     [[nodiscard, gnu::cold]] hash_block* lock_slowly(std::uint64_t hash, const hash_shape& shape,
@@ -26662,11 +27856,8 @@ concept hash_is_transparent = requires {
     typename Equal::is_transparent;
 };
 
-// The result of an insertion.
-enum class hash_result { failed, found, inserted };
-
 template <class Key, class T, class Hash, class Equal>
-class hash_container {
+class hash_storage {
   protected:
     using traits = hash_value<Key, T>;
 
@@ -26674,297 +27865,18 @@ class hash_container {
     // has locked their block.
     static constexpr bool is_plain = traits::is_plain;
 
-  public:
-    using key_type = Key;
     using value_type = typename traits::type;
     using size_type = std::size_t;
-    using difference_type = std::ptrdiff_t;
-    using hasher = Hash;
-    using key_equal = Equal;
-    using reference = value_type&;
-    using const_reference = const value_type&;
 
-    hash_container(const hash_container&) = delete;
-    hash_container& operator=(const hash_container&) = delete;
+    hash_storage() noexcept { check(); }
 
-    /// The number of elements. The groups are counted one after the other, so the result is not
-    /// exact while other threads insert and erase. *Complexity*: linear in the size, but fast: one
-    /// cache line for 32 elements.
-    [[nodiscard]] size_type size() const noexcept {
-        size_type count = 0;
-        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
-            const auto [found, next] = count_in(way, hash);
-            count += found;
-            return next;
-        });
-        return count;
-    }
-
-    [[nodiscard]] bool empty() const noexcept {
-        bool none = true;
-        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
-            const auto [found, next] = count_in(way, hash);
-            none = found == 0;
-            return none ? next : 0;
-        });
-        return none;
-    }
-
-    /// What a directory of the greatest depth has room for.
-    [[nodiscard]] size_type max_size() const noexcept {
-        constexpr std::uint64_t blocks = std::uint64_t{1} << most_depth;
-        constexpr std::uint64_t addressable = static_cast<std::size_t>(PTRDIFF_MAX) / slot_bytes;
-        return static_cast<size_type>(addressable / block_slots < blocks ? addressable
-                                                                         : blocks * block_slots);
-    }
-
-    /// Elements for each place of the table, between 0 and 1. *Complexity*: that of size().
-    [[nodiscard]] float load_factor() const noexcept {
-        size_type used = 0;
-        size_type places = 0;
-        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
-            const auto [found, next] = count_in(way, hash);
-            used += found;
-            places += block_slots;
-            return next;
-        });
-        return places == 0 ? 0.0F : static_cast<float>(used) / static_cast<float>(places);
-    }
-
-    [[nodiscard]] hasher hash_function() const noexcept { return {}; }
-
-    [[nodiscard]] key_equal key_eq() const noexcept { return {}; }
-
-    // ---- looking
-
-    /// Is there an element with this key?
-    template <class K = Key>
-    [[nodiscard]] bool contains(const K& key) const
-        requires is_plain
-    {
-        return with_key(key, [this](const auto& k) {
-            return this->template read<true>(k, [](const value_type&) noexcept {});
-        });
-    }
-
-    template <class K = Key>
-    [[nodiscard]] bool contains(const K& key)
-        requires(!is_plain)
-    {
-        return cvisit(key, [](const value_type&) noexcept {}) != 0;
-    }
-
-    /// The number of elements with this key: 1 or 0.
-    template <class K = Key>
-    [[nodiscard]] size_type count(const K& key) const
-        requires is_plain
-    {
-        return contains(key) ? 1 : 0;
-    }
-
-    template <class K = Key>
-    [[nodiscard]] size_type count(const K& key)
-        requires(!is_plain)
-    {
-        return contains(key) ? 1 : 0;
-    }
-
-    /// Calls f(const value_type&) for the element with this key, and returns the number of
-    /// calls: 1 or 0. If elements are plain bytes, f gets a copy, and may do anything. Otherwise it
-    /// gets the element in the table, whose block is locked, and must not change the table.
-    template <class K = Key, class F>
-    size_type cvisit(const K& key, F&& f) const
-        requires is_plain
-    {
-        return with_key(key, [&](const auto& k) { return this->template read<false>(k, f); }) ? 1
-                                                                                              : 0;
-    }
-
-    template <class K = Key, class F>
-    size_type cvisit(const K& key, F&& f)
-        requires(!is_plain)
-    {
-        return with_element(key, nullptr, [&](const hash_place& place, transaction&) {
-            const hash_visit visiting(table_);
-            std::forward<F>(f)(std::as_const(element(place)));
-        });
-    }
-
-    template <class K = Key, class F>
-    size_type visit(const K& key, F&& f) const
-        requires is_plain
-    {
-        return cvisit(key, std::forward<F>(f));
-    }
-
-    /// Calls f(const value_type&) for all elements, and returns the number of calls. An element
-    /// that is there all the time is visited once. An element that is inserted or erased meanwhile
-    /// may be visited or not.
-    template <class F>
-    size_type cvisit_all(F&& f) const
-        requires is_plain
-    {
-        size_type count = 0;
-        visit_copies([&](const value_type& value) {
-            f(value);
-            ++count;
-            return true;
-        });
-        return count;
-    }
-
-    template <class F>
-    size_type cvisit_all(F&& f)
-        requires(!is_plain)
-    {
-        size_type count = 0;
-        visit_locked([&](const hash_place& place, transaction&) {
-            f(std::as_const(element(place)));
-            ++count;
-            return true;
-        });
-        return count;
-    }
-
-    template <class F>
-    size_type visit_all(F&& f) const
-        requires is_plain
-    {
-        return cvisit_all(std::forward<F>(f));
-    }
-
-    /// Like cvisit_all until f returns false. Returns true if f never did.
-    template <class F>
-    bool cvisit_while(F&& f) const
-        requires is_plain
-    {
-        return visit_copies([&](const value_type& value) { return static_cast<bool>(f(value)); });
-    }
-
-    template <class F>
-    bool cvisit_while(F&& f)
-        requires(!is_plain)
-    {
-        return visit_locked([&](const hash_place& place, transaction&) {
-            return static_cast<bool>(f(std::as_const(element(place))));
-        });
-    }
-
-    template <class F>
-    bool visit_while(F&& f) const
-        requires is_plain
-    {
-        return cvisit_while(std::forward<F>(f));
-    }
-
-    // ---- erasing
-
-    /// Removes the element with this key, and returns how many there were: 1 or 0. Errors: those of
-    /// a thread's first use of a segment, errc::too_many_participants for instance.
-    template <class K = Key>
-    size_type erase(const K& key) {
-        return with_element(key, nullptr, [this](const hash_place& place, transaction& mine) {
-            remove(place, mine);
-        });
-    }
-
-    template <class K = Key>
-    size_type erase(const K& key, std::error_code& ec) {
-        detail::clear(ec);
-        return with_element(
-            key, &ec, [this](const hash_place& place, transaction& mine) { remove(place, mine); });
-    }
-
-    /// The same if f(const value_type&) returns true.
-    template <class K = Key, class F>
-    size_type erase_if(const K& key, F&& f) {
-        bool erased = false;
-        with_element(key, nullptr, [&](const hash_place& place, transaction& mine) {
-            erased = decide(place, f);
-            if (erased) {
-                remove(place, mine);
-            }
-        });
-        return erased ? 1 : 0;
-    }
-
-    /// Removes the elements for which f(const value_type&) returns true, one by one, and returns
-    /// how many there were.
-    template <class F>
-    size_type erase_if(F&& f) {
-        size_type count = 0;
-        visit_locked([&](const hash_place& place, transaction& mine) {
-            if (static_cast<bool>(f(seen(place)))) {
-                remove(place, mine);
-                ++count;
-            }
-            return true;
-        });
-        return count;
-    }
-
-    /// Removes all elements, block by block. Meanwhile other threads may see some of them gone and
-    /// some not, and may insert. The memory stays with the table.
-    void clear() {
-        lock_each([&](hash_block& block, transaction& mine) {
-            if constexpr (!is_plain) {
-                const hash_visit visiting(table_);
-                static_cast<void>(
-                    visit_groups(block, mine, [&](const hash_place& place, transaction& me) {
-                        remove(place, me);
-                        return true;
-                    }));
-            }
-            for (std::uint32_t i = 0; i < shape.group_count; ++i) {
-                std::atomic<group_word>& state = shape.group(block, i).state;
-                const group_word now = state.load(std::memory_order_relaxed);
-                state.store(next_word(now, 0) & ~(group_word{0xff} << 16),
-                            std::memory_order_release);
-            }
-            return true;
-        });
-    }
-
-    /// Makes room for this many elements, so that growth does not delay inserting them. Errors:
-    /// errc::out_of_space, reserve_exceeded; then there is room for fewer.
-    void reserve(size_type count) {
-        static_cast<void>(table_.split_to(depth_for(count), shape, nullptr));
-    }
-
-    void reserve(size_type count, std::error_code& ec) {
-        detail::clear(ec);
-        static_cast<void>(table_.split_to(depth_for(count), shape, &ec));
-    }
-
-    /// The same: a table never becomes smaller.
-    void rehash(size_type count) { reserve(count); }
-
-    void rehash(size_type count, std::error_code& ec) { reserve(count, ec); }
-
-  protected:
-    hash_container() noexcept { check(); }
-
-    explicit hash_container(hash_seed seed) noexcept : table_(static_cast<std::uint64_t>(seed)) {
+    explicit hash_storage(hash_seed seed) noexcept : table_(static_cast<std::uint64_t>(seed)) {
         check();
     }
 
-    [[gnu::cold]] ~hash_container() {
-        const report_keeper keeper;
-        table_.settle(shape);
-        if (segment_header* const header = table_.header(); header != nullptr) {
-            std::error_code ec;
-            const bool known = is_participant(*header);
-            transaction* const mine = known ? table_.self(&ec) : nullptr;
-            if (mine != nullptr) {
-                section ending(mine, false);
-                mine->save_anyhow(table_.words(), hash_table::words_bytes, true);
-                destroy_nodes(*mine);
-                table_.release(shape);
-            }
-        }
-    }
-
-    // ---- elements
+    hash_storage(const hash_storage&) = delete;
+    hash_storage& operator=(const hash_storage&) = delete;
+    ~hash_storage() = default;
 
     // Bytes of an element outside the table.
     struct alignas(value_type) copied {
@@ -27059,6 +27971,65 @@ class hash_container {
         return static_cast<bool>(f(seen(place)));
     }
 
+    static constexpr std::size_t block_slots = std::size_t{shape.group_count} * group_slots;
+
+    // How often a table has been doubled that has room for so many elements.
+    [[nodiscard]] static std::uint32_t depth_for(size_type count) noexcept {
+        constexpr std::uint64_t comfortable = std::uint64_t{shape.group_count} * shape.most * 3 / 4;
+        std::uint32_t depth = 0;
+        while (depth < most_depth && (comfortable << depth) < count) {
+            ++depth;
+        }
+        return depth;
+    }
+
+    hash_table table_;
+
+  private:
+    static constexpr void check() noexcept {
+        static_assert(std::is_same_v<Key, std::remove_cvref_t<Key>>);
+        static_assert(assert_shareable<Key>());
+        if constexpr (!std::is_void_v<T>) {
+            static_assert(assert_shareable<T>());
+        }
+        static_assert(std::is_empty_v<Hash> && std::is_empty_v<Equal>,
+                      "cohold: Hash and Equal of a table in shared memory must have no members: "
+                      "every process makes its own");
+        static_assert(std::is_invocable_r_v<bool, Equal, const Key&, const Key&>,
+                      "cohold: keys of a hash map or set need operator==: give the key a defaulted "
+                      "one, or name another Equal");
+        static_assert(!is_plain || alignof(value_type) <= 32);
+        static_assert(hash_groups<value_type> <= 16);
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Key, class T, class Hash, class Equal>
+class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
+    using base = hash_storage<Key, T, Hash, Equal>;
+
+  protected:
+    using base::base;
+    using base::block_slots;
+    using base::hash_of_slot;
+    using base::is_plain;
+    using base::shape;
+    using base::slot_bytes;
+    using base::table_;
+    using typename base::copied;
+    using typename base::size_type;
+    using typename base::traits;
+    using typename base::value_type;
+
     // ---- reading without a lock
 
     static constexpr std::size_t key_end = is_plain ? sizeof(Key) : 0;
@@ -27068,75 +28039,98 @@ class hash_container {
     template <bool KeyOnly, class K, class Take>
     [[nodiscard, gnu::always_inline]] bool read(const K& key, Take&& take) const {
         const std::uint64_t hash = this->hash(key);
+        copied copy;
+        const answer found = copy_at_once<KeyOnly>(hash, key, copy);
+        if (found == answer::absent ||
+            (found == answer::unclear && !copy_slowly(hash, key, copy))) {
+            return false;
+        }
+        take(std::as_const(copy.value()));
+        return true;
+    }
+
+    enum class answer { absent, present, unclear };
+
+    // Looks at the first slot that may have the element. Most look-ups end there: the tag of
+    // another element is the same in one of 256 cases, and few elements are in a later group.
+    template <bool KeyOnly, class K>
+    [[nodiscard, gnu::always_inline]] answer copy_at_once(std::uint64_t hash, const K& key,
+                                                          copied& copy) const {
+        hash_way way;
+        if (!table_.find(hash, shape, way)) [[unlikely]] {
+            return answer::absent;
+        }
+        const hash_group& in = shape.group(*way.block, shape.group_of(hash));
+        const group_word state = in.state.load(std::memory_order_acquire);
+        const std::uint32_t some = in.match(tag_of(hash)) & valid_of(state);
+        bool found = false;
+        if (some != 0) {
+            const char* const bytes =
+                shape.slot(in, static_cast<std::uint32_t>(std::countr_zero(some)));
+            copy_from_slot<slot_bytes, 0, KeyOnly ? key_end : slot_bytes>(copy.bytes, bytes);
+            if constexpr (!std::is_scalar_v<Key>) {
+                // A comparison must not see half of one key and half of another.
+                std::atomic_thread_fence(std::memory_order_acquire);
+                if (in.state.load(std::memory_order_relaxed) != state) [[unlikely]] {
+                    return answer::unclear;
+                }
+            }
+            found = static_cast<bool>(Equal()(traits::key(copy.value()), key));
+        }
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (in.state.load(std::memory_order_relaxed) != state || !table_.is_current(way))
+            [[unlikely]] {
+            return answer::unclear;
+        }
+        if (found) {
+            return answer::present;
+        }
+        const bool may_be_elsewhere = (some & (some - 1)) != 0 || (state & overflow_bit(hash)) != 0;
+        return may_be_elsewhere ? answer::unclear : answer::absent;
+    }
+
+    template <class K>
+    [[nodiscard, gnu::noinline]] bool copy_slowly(std::uint64_t hash, const K& key,
+                                                  copied& copy) const {
         for (;;) {
             hash_way way;
             if (!table_.find(hash, shape, way)) {
                 return false;
             }
-            copied copy;
-            const bool found = copy_found<KeyOnly>(*way.block, hash, key, copy);
+            const bool found = copy_found(*way.block, hash, key, copy);
             std::atomic_thread_fence(std::memory_order_acquire);
-            if (!table_.is_current(way)) [[unlikely]] {
-                continue;
-            }
-            if (found) {
-                take(std::as_const(copy.value()));
-            }
-            return found;
-        }
-    }
-
-    template <bool KeyOnly, class K>
-    [[nodiscard, gnu::always_inline]] bool copy_found(const hash_block& first, std::uint64_t hash,
-                                                      const K& key, copied& copy) const {
-        const hash_block* block = &first;
-        std::uint32_t group = shape.group_of(hash);
-        for (std::uint32_t probes = shape.probes();;) {
-            const hash_group& in = shape.group(*block, group);
-            const group_word state = in.state.load(std::memory_order_acquire);
-            bool found = false;
-            for (std::uint32_t left = in.match(tag_of(hash)) & valid_of(state); left != 0;
-                 left &= left - 1) {
-                const auto slot = static_cast<std::uint32_t>(std::countr_zero(left));
-                const char* const bytes = shape.slot(in, slot);
-                copy_from_slot<slot_bytes, 0, key_end>(copy.bytes, bytes);
-                if constexpr (!std::is_scalar_v<Key>) {
-                    // A comparison must not see half of one key and half of another.
-                    std::atomic_thread_fence(std::memory_order_acquire);
-                    if (in.state.load(std::memory_order_relaxed) != state) {
-                        break;
-                    }
-                }
-                if (static_cast<bool>(Equal()(traits::key(copy.value()), key))) {
-                    if constexpr (!KeyOnly) {
-                        copy_from_slot<slot_bytes, key_end, slot_bytes>(copy.bytes, bytes);
-                    }
-                    found = true;
-                    break;
-                }
-            }
-            std::atomic_thread_fence(std::memory_order_acquire);
-            if (in.state.load(std::memory_order_relaxed) != state) [[unlikely]] {
-                continue; // it has changed meanwhile: the same group again
-            }
-            if (found || (state & overflow_bit(hash)) == 0) [[likely]] {
+            if (table_.is_current(way)) [[likely]] {
                 return found;
             }
-            group = (group + 1) & (shape.group_count - 1);
-            if (--probes == 0) {
-                return copy_found_in_chain<KeyOnly>(*block, hash, key, copy);
-            }
         }
     }
 
-    template <bool KeyOnly, class K>
+    template <class K>
+    [[nodiscard]] bool copy_found(const hash_block& first, std::uint64_t hash, const K& key,
+                                  copied& copy) const {
+        std::uint32_t group = shape.group_of(hash);
+        for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
+            group_word state = 0;
+            if (copy_found_in_group(first, group, hash, key, copy, state)) {
+                return true;
+            }
+            if ((state & overflow_bit(hash)) == 0) {
+                return false;
+            }
+            group = (group + 1) & (shape.group_count - 1);
+        }
+        return copy_found_in_chain(first, hash, key, copy);
+    }
+
+    template <class K>
     [[nodiscard, gnu::cold, gnu::noinline]] bool
     copy_found_in_chain(const hash_block& block, std::uint64_t hash, const K& key,
                         copied& copy) const {
         hash_chain rest(table_, shape, block);
+        group_word state = 0;
         while (const hash_block* const each = rest.next()) {
             for (std::uint32_t at = 0, group = shape.group_of(hash); at < shape.probes(); ++at) {
-                if (copy_found_in_group<KeyOnly>(*each, group, hash, key, copy)) {
+                if (copy_found_in_group(*each, group, hash, key, copy, state)) {
                     return true;
                 }
                 group = (group + 1) & (shape.group_count - 1);
@@ -27145,12 +28139,14 @@ class hash_container {
         return false;
     }
 
-    template <bool KeyOnly, class K>
+    // `state`: the one in which the group has the element or not.
+    template <class K>
     [[nodiscard]] bool copy_found_in_group(const hash_block& block, std::uint32_t group,
-                                           std::uint64_t hash, const K& key, copied& copy) const {
+                                           std::uint64_t hash, const K& key, copied& copy,
+                                           group_word& state) const {
         const hash_group& in = shape.group(block, group);
         for (;;) {
-            const group_word state = in.state.load(std::memory_order_acquire);
+            state = in.state.load(std::memory_order_acquire);
             bool found = false;
             bool torn = false;
             for (std::uint32_t left = in.match(tag_of(hash)) & valid_of(state);
@@ -27170,8 +28166,6 @@ class hash_container {
     }
 
     // ---- reading all without a lock
-
-    static constexpr std::size_t block_slots = std::size_t{shape.group_count} * group_slots;
 
     // Copies of the slots of a block.
     struct copied_block {
@@ -27333,8 +28327,43 @@ class hash_container {
         }
         return count;
     }
+};
 
-    // ---- with a lock
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The result of an insertion.
+enum class hash_result { failed, found, inserted };
+
+template <class Key, class T, class Hash, class Equal>
+class hash_writing : protected hash_reading<Key, T, Hash, Equal> {
+    using base = hash_reading<Key, T, Hash, Equal>;
+
+  protected:
+    using base::base;
+    using base::decide;
+    using base::element;
+    using base::is_plain;
+    using base::is_word;
+    using base::node;
+    using base::seen;
+    using base::shape;
+    using base::slot_bytes;
+    using base::table_;
+    using base::value_bytes;
+    using base::value_offset;
+    using base::with_key;
+    using typename base::copied;
+    using typename base::size_type;
+    using typename base::traits;
+    using typename base::value_type;
 
     // Unlocks a block.
     class locked_block {
@@ -27389,6 +28418,9 @@ class hash_container {
         return {};
     }
 
+    static constexpr bool keeps_one_free = shape.most < group_slots;
+    static_assert(shape.most + (keeps_one_free ? 1 : 0) == group_slots);
+
     // A free slot for the hash. Groups without one note that they were passed.
     [[nodiscard]] hash_place find_room(hash_block& first, std::uint64_t hash) const noexcept {
         hash_chain rest(table_, shape, first);
@@ -27397,9 +28429,10 @@ class hash_container {
             for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
                 hash_group& in = shape.group(*block, group);
                 const group_word now = in.state.load(std::memory_order_relaxed);
-                const std::uint32_t valid = valid_of(now);
-                if (static_cast<std::uint32_t>(std::popcount(valid)) < shape.most) [[likely]] {
-                    return {&in, static_cast<std::uint32_t>(std::countr_one(valid))};
+                const std::uint32_t free = ~valid_of(now) & ((1u << group_slots) - 1);
+                const std::uint32_t usable = keeps_one_free ? free & (free - 1) : free;
+                if (usable != 0) [[likely]] {
+                    return {&in, static_cast<std::uint32_t>(std::countr_zero(free))};
                 }
                 if ((now & overflow_bit(hash)) == 0) {
                     in.state.store(now | overflow_bit(hash), std::memory_order_release);
@@ -27707,8 +28740,6 @@ class hash_container {
         }
     }
 
-    // ---- the rest
-
     void destroy_nodes(transaction& mine) noexcept {
         if constexpr (!is_plain) {
             segment_header& header = *table_.header();
@@ -27726,33 +28757,327 @@ class hash_container {
             static_cast<void>(mine);
         }
     }
+};
 
-    [[nodiscard]] static std::uint32_t depth_for(size_type count) noexcept {
-        constexpr std::uint64_t comfortable = std::uint64_t{shape.group_count} * shape.most * 3 / 4;
-        std::uint32_t depth = 0;
-        while (depth < most_depth && (comfortable << depth) < count) {
-            ++depth;
-        }
-        return depth;
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Key, class T, class Hash, class Equal>
+class hash_container : protected hash_writing<Key, T, Hash, Equal> {
+    using base = hash_writing<Key, T, Hash, Equal>;
+
+  protected:
+    using base::block_slots;
+    using base::count_in;
+    using base::decide;
+    using base::depth_for;
+    using base::element;
+    using base::is_plain;
+    using base::lock_each;
+    using base::remove;
+    using base::seen;
+    using base::shape;
+    using base::slot_bytes;
+    using base::table_;
+    using base::visit_copies;
+    using base::visit_groups;
+    using base::visit_locked;
+    using base::with_element;
+    using base::with_key;
+    using typename base::traits;
+
+  public:
+    using key_type = Key;
+    using value_type = typename traits::type;
+    using size_type = std::size_t;
+    using difference_type = std::ptrdiff_t;
+    using hasher = Hash;
+    using key_equal = Equal;
+    using reference = value_type&;
+    using const_reference = const value_type&;
+
+    hash_container(const hash_container&) = delete;
+    hash_container& operator=(const hash_container&) = delete;
+
+    /// The number of elements. The groups are counted one after the other, so the result is not
+    /// exact while other threads insert and erase. *Complexity*: linear in the size, but fast: one
+    /// cache line for 32 elements.
+    [[nodiscard]] size_type size() const noexcept {
+        size_type count = 0;
+        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
+            const auto [found, next] = count_in(way, hash);
+            count += found;
+            return next;
+        });
+        return count;
     }
 
-    static constexpr void check() noexcept {
-        static_assert(std::is_same_v<Key, std::remove_cvref_t<Key>>);
-        static_assert(assert_shareable<Key>());
-        if constexpr (!std::is_void_v<T>) {
-            static_assert(assert_shareable<T>());
-        }
-        static_assert(std::is_empty_v<Hash> && std::is_empty_v<Equal>,
-                      "cohold: Hash and Equal of a table in shared memory must have no members: "
-                      "every process makes its own");
-        static_assert(std::is_invocable_r_v<bool, Equal, const Key&, const Key&>,
-                      "cohold: keys of a hash map or set need operator==: give the key a defaulted "
-                      "one, or name another Equal");
-        static_assert(!is_plain || alignof(value_type) <= 32);
-        static_assert(hash_groups<value_type> <= 16);
+    [[nodiscard]] bool empty() const noexcept {
+        bool none = true;
+        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
+            const auto [found, next] = count_in(way, hash);
+            none = found == 0;
+            return none ? next : 0;
+        });
+        return none;
     }
 
-    hash_table table_;
+    /// What a directory of the greatest depth has room for.
+    [[nodiscard]] size_type max_size() const noexcept {
+        constexpr std::uint64_t blocks = std::uint64_t{1} << most_depth;
+        constexpr std::uint64_t addressable = static_cast<std::size_t>(PTRDIFF_MAX) / slot_bytes;
+        return static_cast<size_type>(addressable / block_slots < blocks ? addressable
+                                                                         : blocks * block_slots);
+    }
+
+    /// Elements for each place of the table, between 0 and 1. *Complexity*: that of size().
+    [[nodiscard]] float load_factor() const noexcept {
+        size_type used = 0;
+        size_type places = 0;
+        table_.each_block(shape, [&](const hash_way& way, std::uint64_t hash) noexcept {
+            const auto [found, next] = count_in(way, hash);
+            used += found;
+            places += block_slots;
+            return next;
+        });
+        return places == 0 ? 0.0F : static_cast<float>(used) / static_cast<float>(places);
+    }
+
+    [[nodiscard]] hasher hash_function() const noexcept { return {}; }
+
+    [[nodiscard]] key_equal key_eq() const noexcept { return {}; }
+
+    // ---- looking
+
+    /// Is there an element with this key?
+    template <class K = Key>
+    [[nodiscard]] bool contains(const K& key) const
+        requires is_plain
+    {
+        return with_key(key, [this](const auto& k) {
+            return this->template read<true>(k, [](const value_type&) noexcept {});
+        });
+    }
+
+    template <class K = Key>
+    [[nodiscard]] bool contains(const K& key)
+        requires(!is_plain)
+    {
+        return cvisit(key, [](const value_type&) noexcept {}) != 0;
+    }
+
+    /// The number of elements with this key: 1 or 0.
+    template <class K = Key>
+    [[nodiscard]] size_type count(const K& key) const
+        requires is_plain
+    {
+        return contains(key) ? 1 : 0;
+    }
+
+    template <class K = Key>
+    [[nodiscard]] size_type count(const K& key)
+        requires(!is_plain)
+    {
+        return contains(key) ? 1 : 0;
+    }
+
+    /// Calls f(const value_type&) for the element with this key, and returns the number of
+    /// calls: 1 or 0. If elements are plain bytes, f gets a copy, and may do anything. Otherwise it
+    /// gets the element in the table, whose block is locked, and must not change the table.
+    template <class K = Key, class F>
+    size_type cvisit(const K& key, F&& f) const
+        requires is_plain
+    {
+        return with_key(key, [&](const auto& k) { return this->template read<false>(k, f); }) ? 1
+                                                                                              : 0;
+    }
+
+    template <class K = Key, class F>
+    size_type cvisit(const K& key, F&& f)
+        requires(!is_plain)
+    {
+        return with_element(key, nullptr, [&](const hash_place& place, transaction&) {
+            const hash_visit visiting(table_);
+            std::forward<F>(f)(std::as_const(element(place)));
+        });
+    }
+
+    template <class K = Key, class F>
+    size_type visit(const K& key, F&& f) const
+        requires is_plain
+    {
+        return cvisit(key, std::forward<F>(f));
+    }
+
+    /// Calls f(const value_type&) for all elements, and returns the number of calls. An element
+    /// that is there all the time is visited once. An element that is inserted or erased meanwhile
+    /// may be visited or not.
+    template <class F>
+    size_type cvisit_all(F&& f) const
+        requires is_plain
+    {
+        size_type count = 0;
+        visit_copies([&](const value_type& value) {
+            f(value);
+            ++count;
+            return true;
+        });
+        return count;
+    }
+
+    template <class F>
+    size_type cvisit_all(F&& f)
+        requires(!is_plain)
+    {
+        size_type count = 0;
+        visit_locked([&](const hash_place& place, transaction&) {
+            f(std::as_const(element(place)));
+            ++count;
+            return true;
+        });
+        return count;
+    }
+
+    template <class F>
+    size_type visit_all(F&& f) const
+        requires is_plain
+    {
+        return cvisit_all(std::forward<F>(f));
+    }
+
+    /// Like cvisit_all until f returns false. Returns true if f never did.
+    template <class F>
+    bool cvisit_while(F&& f) const
+        requires is_plain
+    {
+        return visit_copies([&](const value_type& value) { return static_cast<bool>(f(value)); });
+    }
+
+    template <class F>
+    bool cvisit_while(F&& f)
+        requires(!is_plain)
+    {
+        return visit_locked([&](const hash_place& place, transaction&) {
+            return static_cast<bool>(f(std::as_const(element(place))));
+        });
+    }
+
+    template <class F>
+    bool visit_while(F&& f) const
+        requires is_plain
+    {
+        return cvisit_while(std::forward<F>(f));
+    }
+
+    // ---- erasing
+
+    /// Removes the element with this key, and returns how many there were: 1 or 0. Errors: those of
+    /// a thread's first use of a segment, errc::too_many_participants for instance.
+    template <class K = Key>
+    size_type erase(const K& key) {
+        return with_element(key, nullptr, [this](const hash_place& place, transaction& mine) {
+            remove(place, mine);
+        });
+    }
+
+    template <class K = Key>
+    size_type erase(const K& key, std::error_code& ec) {
+        detail::clear(ec);
+        return with_element(
+            key, &ec, [this](const hash_place& place, transaction& mine) { remove(place, mine); });
+    }
+
+    /// The same if f(const value_type&) returns true.
+    template <class K = Key, class F>
+    size_type erase_if(const K& key, F&& f) {
+        bool erased = false;
+        with_element(key, nullptr, [&](const hash_place& place, transaction& mine) {
+            erased = decide(place, f);
+            if (erased) {
+                remove(place, mine);
+            }
+        });
+        return erased ? 1 : 0;
+    }
+
+    /// Removes the elements for which f(const value_type&) returns true, one by one, and returns
+    /// how many there were.
+    template <class F>
+    size_type erase_if(F&& f) {
+        size_type count = 0;
+        visit_locked([&](const hash_place& place, transaction& mine) {
+            if (static_cast<bool>(f(seen(place)))) {
+                remove(place, mine);
+                ++count;
+            }
+            return true;
+        });
+        return count;
+    }
+
+    /// Removes all elements, block by block. Meanwhile other threads may see some of them gone and
+    /// some not, and may insert. The memory stays with the table.
+    void clear() {
+        lock_each([&](hash_block& block, transaction& mine) {
+            if constexpr (!is_plain) {
+                const hash_visit visiting(table_);
+                static_cast<void>(
+                    visit_groups(block, mine, [&](const hash_place& place, transaction& me) {
+                        remove(place, me);
+                        return true;
+                    }));
+            }
+            for (std::uint32_t i = 0; i < shape.group_count; ++i) {
+                std::atomic<group_word>& state = shape.group(block, i).state;
+                const group_word now = state.load(std::memory_order_relaxed);
+                state.store(next_word(now, 0) & ~(group_word{0xff} << 16),
+                            std::memory_order_release);
+            }
+            return true;
+        });
+    }
+
+    /// Makes room for this many elements, so that growth does not delay inserting them. Errors:
+    /// errc::out_of_space, reserve_exceeded; then there is room for fewer.
+    void reserve(size_type count) {
+        static_cast<void>(table_.split_to(depth_for(count), shape, nullptr));
+    }
+
+    void reserve(size_type count, std::error_code& ec) {
+        detail::clear(ec);
+        static_cast<void>(table_.split_to(depth_for(count), shape, &ec));
+    }
+
+    /// The same: a table never becomes smaller.
+    void rehash(size_type count) { reserve(count); }
+
+    void rehash(size_type count, std::error_code& ec) { reserve(count, ec); }
+
+  protected:
+    using base::base;
+
+    [[gnu::cold]] ~hash_container() {
+        const report_keeper keeper;
+        table_.settle(shape);
+        if (segment_header* const header = table_.header(); header != nullptr) {
+            std::error_code ec;
+            const bool known = is_participant(*header);
+            transaction* const mine = known ? table_.self(&ec) : nullptr;
+            if (mine != nullptr) {
+                section ending(mine, false);
+                mine->save_anyhow(table_.words(), hash_table::words_bytes, true);
+                this->destroy_nodes(*mine);
+                table_.release(shape);
+            }
+        }
+    }
 };
 
 } // namespace detail
@@ -33103,544 +34428,6 @@ COHOLD_NAMESPACE_END
 #include <cstdint>
 #include <system_error>
 
-// The three words of a shm_shared_ptr or shm_weak_ptr, and every operation that changes them; and
-// making a shared object.
-#ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
-#define COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <system_error>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// A pointer that lies in the segment of its object is counted in the segment; any other one has a
-// hold, which is private memory of the process. Where it lies is decided when it begins to refer to
-// an object. Operations on a pointer in the segment are sections, or parts of one.
-class shared_words {
-  public:
-    shared_words() noexcept = default;
-    shared_words(const shared_words&) = delete;
-    shared_words& operator=(const shared_words&) = delete;
-    ~shared_words() = default; // the pointers call end()
-
-    [[nodiscard]] void* object() const noexcept { return object_.get(); }
-
-    [[nodiscard]] shared_block* block() const noexcept { return block_.get(); }
-
-    [[nodiscard]] bool is_null() const noexcept { return block_ == nullptr; }
-
-    // ---- for words that have not been used yet
-
-    // Refers to the block of `from` as well. *Errors*: errc::unsupported, not_owner, those of
-    // take_hold and of a section.
-    [[gnu::cold]] void copy(const shared_words& from, void* object, reference from_which,
-                            reference which);
-
-    // The same; `from` is null afterwards.
-    [[gnu::cold]] void move(shared_words& from, void* object, reference which);
-
-    // From weak words: null if there is no strong reference any more.
-    [[gnu::cold]] void lock(const shared_words& from);
-
-    // A new object.
-    void adopt(shared_block& block, void* object, shared_hold& hold) noexcept {
-        set(object, &block, &hold);
-    }
-
-    // ---- for words in use. All or nothing.
-
-    [[gnu::cold]] void assign(const shared_words& from, void* object, reference from_which,
-                              reference which);
-
-    [[gnu::cold]] void assign_moved(shared_words& from, void* object, reference which);
-
-    [[gnu::cold]] void clear(reference which) noexcept;
-
-    [[gnu::cold]] void swap(shared_words& other, reference which);
-
-    // The pointer's lifetime ends.
-    [[gnu::cold]] void end(reference which) noexcept;
-
-    // The number of strong references: those in the segment, those of this process, and one for
-    // each other process that has any.
-    [[nodiscard, gnu::cold]] std::size_t use_count() const noexcept;
-
-  private:
-    using operation = undo_scope<shm_allocator<char>>;
-
-    [[nodiscard]] shared_hold* hold() const noexcept {
-        return reinterpret_cast<shared_hold*>(static_cast<std::uintptr_t>(hold_));
-    }
-
-    [[nodiscard]] segment_header& header() const noexcept {
-        return hold_ != 0 ? *hold()->header : block()->header();
-    }
-
-    [[nodiscard]] bool is_counted() const noexcept { return !is_null() && hold_ == 0; }
-
-    void set(void* object, shared_block* block, shared_hold* hold) noexcept {
-        object_ = object;
-        block_ = block;
-        hold_ = reinterpret_cast<std::uintptr_t>(hold);
-    }
-
-    void set_null() noexcept { set(nullptr, nullptr, nullptr); }
-
-    // Words outside the segment: refers to another object, and releases the old one, now or, in a
-    // section that may be undone, at its end.
-    void replace(void* object, shared_block* block, shared_hold* hold, reference which) noexcept;
-
-    // Called when a section ends that has changed words outside the segment: see
-    // private_undo::action. The words are the old object, block and hold.
-    [[gnu::cold]] static void end_of_section(const private_undo::action& self, bool undone,
-                                             reference which) noexcept;
-
-    offset_ptr<void> object_;
-    offset_ptr<shared_block> block_;
-    std::uint64_t hold_ = 0;
-};
-
-static_assert(sizeof(shared_words) == 24);
-
-// Memory for a shared object, and the section in which it is made: if its constructor throws or the
-// process is killed, nothing stays. Once it is published, it stays even if an enclosing section is
-// undone: it is destroyed when no pointer refers to it.
-class new_shared {
-  public:
-    // `type`: the hash of its description, or 0 if it need not be destroyed.
-    [[gnu::cold]] new_shared(segment_header* header, std::size_t size, std::size_t alignment,
-                             std::uint64_t type, std::error_code& ec) noexcept;
-
-    new_shared(const new_shared&) = delete;
-    new_shared& operator=(const new_shared&) = delete;
-
-    [[gnu::cold]] ~new_shared();
-
-    [[nodiscard]] void* address() const noexcept { return object_; }
-
-    // The object is constructed. After an error it must be destroyed.
-    [[gnu::cold]] void publish(shared_words& into, std::error_code& ec) noexcept;
-
-  private:
-    [[nodiscard, gnu::cold]] static transaction*
-    transaction_of(segment_header* header, std::size_t size, std::error_code& ec) noexcept;
-
-    segment_header* header_;
-    section section_;
-    shared_block* block_ = nullptr;
-    void* object_ = nullptr;
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for shared_words.hpp.
-#ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_IPP
-#define COHOLD_CONTAINER_DETAIL_SHARED_WORDS_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// The mapping of the object's segment in which the address lies; nullptr if it lies in no segment.
-// *Errors*: errc::unsupported if it lies in another one.
-inline segment_header* home_of(const void* pointer, segment_header& header) {
-    const auto address = reinterpret_cast<std::uintptr_t>(pointer);
-    if (address - reinterpret_cast<std::uintptr_t>(&header) < local_of(header).reserve) {
-        return &header;
-    }
-    segment_header* const around = segment_around(address);
-    if (around != nullptr && !is_same_segment(*around, header)) {
-        raise(errc::unsupported, "a pointer in a segment cannot refer to an object of another "
-                                 "segment: make a new object there");
-    }
-    return around;
-}
-
-template <class T>
-[[nodiscard]] T* moved_to(const segment_header& home, const segment_header& from,
-                          T* address) noexcept {
-    return address == nullptr ? nullptr
-                              : reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(address) -
-                                                     reinterpret_cast<std::uintptr_t>(&from) +
-                                                     reinterpret_cast<std::uintptr_t>(&home));
-}
-
-[[nodiscard]] inline shm_allocator<char> memory_of(segment_header& header) noexcept {
-    return shm_allocator<char>(header);
-}
-
-inline void count_in(undo_record<shm_allocator<char>>& part, shared_block& block,
-                     reference which) noexcept {
-    if (part.thread() != nullptr) {
-        part.thread()->count(block, which);
-    }
-}
-
-inline void release_in(undo_record<shm_allocator<char>>& part, shared_block& block,
-                       reference which) noexcept {
-    if (part.thread() != nullptr) {
-        part.thread()->release_reference(block, which);
-    } else {
-        uncount_alone(block, which);
-        collect_orphans(block.header());
-    }
-}
-
-// Lets go of a hold. If a section is open there, the object is destroyed at its end.
-inline void let_go_and_collect(shared_hold& hold, reference which) noexcept {
-    segment_header& header = *hold.header;
-    const bool stale = hold.is_stale();
-    if (let_go(hold, which) && !stale) {
-        if (transaction* const mine = open_transaction(&header); mine != nullptr) {
-            mine->expect_orphans();
-        } else {
-            collect_orphans(header);
-        }
-    }
-}
-
-COHOLD_INLINE void shared_words::copy(const shared_words& from, void* object, reference from_which,
-                                      reference which) {
-    if (from.is_null()) {
-        object_ = object;
-        return;
-    }
-    segment_header& there = from.header();
-    segment_header* const home = home_of(this, there);
-    shared_hold* const source = from.hold();
-    if (home != nullptr) {
-        if (source != nullptr && source->is_stale()) {
-            raise(errc::not_owner, "a shared pointer that a forked child has inherited refers to "
-                                   "nothing in the child: get one from the segment");
-        }
-        operation part(memory_of(*home));
-        shared_block* const block = moved_to(*home, there, from.block());
-        count_in(part, *block, which);
-        set(moved_to(*home, there, object), block, nullptr);
-    } else if (source != nullptr && (from_which == which || source->is_stale())) {
-        copy_hold(*source, which);
-        set(object, from.block(), source);
-    } else {
-        std::error_code ec;
-        shared_hold* const taken = take_hold(there, *from.block(), which, nullptr, ec);
-        raise_if(ec);
-        set(object, from.block(), taken);
-    }
-}
-
-COHOLD_INLINE void shared_words::move(shared_words& from, void* object, reference which) {
-    if (from.is_null()) {
-        object_ = object;
-        from.object_ = nullptr;
-        return;
-    }
-    segment_header& there = from.header();
-    segment_header* const home = home_of(this, there);
-    if (home == nullptr && from.hold_ != 0) {
-        if (transaction* const mine = open_transaction(&there);
-            mine == nullptr || !mine->is_undoable()) {
-            set(object, from.block(), from.hold());
-            from.set_null();
-            return;
-        }
-    }
-    operation part(memory_of(there), without_journal::happens);
-    if (home != nullptr && from.is_counted() && home == &there) {
-        part.words(&from, &from, sizeof from);
-        set(object, from.block(), nullptr);
-        from.set_null();
-        return;
-    }
-    copy(from, object, which, which);
-    from.clear(which);
-}
-
-COHOLD_INLINE void shared_words::lock(const shared_words& from) {
-    if (from.is_null()) {
-        return;
-    }
-    shared_hold* const source = from.hold();
-    if (source != nullptr && source->is_stale()) {
-        return; // the child has no reference that would keep the object
-    }
-    if (source != nullptr) {
-        std::atomic<std::uint64_t>& count = source->count(reference::strong);
-        for (std::uint64_t now = count.load(std::memory_order_relaxed); now != 0;) {
-            if (count.compare_exchange_weak(now, now + 1, std::memory_order_acquire,
-                                            std::memory_order_relaxed)) {
-                set(from.object(), from.block(), source);
-                break;
-            }
-        }
-    }
-    if (is_null()) {
-        bool alive = false;
-        std::error_code ec;
-        shared_hold* const taken =
-            take_hold(from.header(), *from.block(), reference::strong, &alive, ec);
-        raise_if(ec);
-        if (!alive) {
-            return;
-        }
-        set(from.object(), from.block(), taken);
-    }
-    if (segment_header* const home = home_of(this, from.header()); home != nullptr) {
-        // The pointer is being constructed in the segment.
-        shared_words* const held = std::launder(this);
-        shared_hold* const taken = hold();
-        void* const object = held->object();
-        shared_block* const block = held->block();
-        operation part(memory_of(*home));
-        shared_block* const there = moved_to(*home, from.header(), block);
-        count_in(part, *there, reference::strong);
-        set(moved_to(*home, from.header(), object), there, nullptr);
-        let_go_and_collect(*taken, reference::strong);
-    }
-}
-
-COHOLD_INLINE void shared_words::replace(void* object, shared_block* block, shared_hold* held,
-                                         reference which) noexcept {
-    shared_hold* const old = hold();
-    segment_header* const header = old != nullptr    ? old->header
-                                   : held != nullptr ? held->header
-                                                     : nullptr;
-    transaction* const mine = header != nullptr ? open_transaction(header) : nullptr;
-    if (mine != nullptr && mine->is_undoable()) {
-        using action = private_undo::action;
-        const auto run =
-            which == reference::strong
-                ? [](const action& self,
-                     bool undone) noexcept { end_of_section(self, undone, reference::strong); }
-                : [](const action& self, bool undone) noexcept {
-                      end_of_section(self, undone, reference::weak);
-                  };
-        if (mine->act({run, this, {object_.get(), block_.get(), old}})) {
-            set(object, block, held);
-            return;
-        }
-    }
-    set(object, block, held);
-    if (old != nullptr) {
-        let_go_and_collect(*old, which);
-    }
-}
-
-COHOLD_INLINE void shared_words::end_of_section(const private_undo::action& self, bool undone,
-                                                reference which) noexcept {
-    auto* const old = static_cast<shared_hold*>(self.words[2]);
-    auto* const words = static_cast<shared_words*>(self.subject);
-    if (undone && words != nullptr) {
-        if (shared_hold* const now = words->hold(); now != nullptr) {
-            static_cast<void>(let_go(*now, which));
-        }
-        words->set(self.words[0], static_cast<shared_block*>(self.words[1]), old);
-    } else if (old != nullptr) {
-        static_cast<void>(let_go(*old, which));
-    }
-}
-
-COHOLD_INLINE void shared_words::assign(const shared_words& from, void* object,
-                                        reference from_which, reference which) {
-    if (from.is_null() && is_null()) {
-        object_ = object;
-        return;
-    }
-    segment_header& there = from.is_null() ? header() : from.header();
-    segment_header* const home = home_of(this, there);
-    if (home == nullptr) {
-        shared_words fresh;
-        fresh.copy(from, object, from_which, which);
-        replace(object, fresh.block(), fresh.hold(), which);
-        return;
-    }
-    if (from.hold_ != 0 && from.hold()->is_stale()) {
-        raise(errc::not_owner, "a shared pointer that a forked child has inherited refers to "
-                               "nothing in the child: get one from the segment");
-    }
-    operation part(memory_of(*home));
-    part.words(this, this, sizeof *this);
-    shared_block* const old = block();
-    shared_block* const block = moved_to(*home, there, from.block());
-    if (block != nullptr) {
-        count_in(part, *block, which);
-    }
-    set(moved_to(*home, there, object), block, nullptr);
-    if (old != nullptr) {
-        release_in(part, *old, which);
-    }
-}
-
-COHOLD_INLINE void shared_words::assign_moved(shared_words& from, void* object, reference which) {
-    if (from.is_null()) {
-        clear(which);
-        object_ = object;
-        from.object_ = nullptr;
-        return;
-    }
-    segment_header& there = from.header();
-    if (home_of(this, there) == nullptr && from.hold_ != 0) {
-        shared_words fresh;
-        fresh.move(from, object, which);
-        replace(object, fresh.block(), fresh.hold(), which);
-        return;
-    }
-    operation part(memory_of(there));
-    assign(from, object, which, which);
-    from.clear(which);
-}
-
-COHOLD_INLINE void shared_words::clear(reference which) noexcept {
-    if (is_null()) {
-        object_ = nullptr;
-    } else if (hold_ != 0) {
-        replace(nullptr, nullptr, nullptr, which);
-    } else if (is_participant(header())) {
-        operation part(memory_of(header()), without_journal::happens);
-        part.words(this, this, sizeof *this);
-        shared_block* const old = block();
-        set_null();
-        release_in(part, *old, which);
-    }
-}
-
-COHOLD_INLINE void shared_words::swap(shared_words& other, reference which) {
-    if (this == &other) {
-        return;
-    }
-    if (is_counted() && other.is_counted() && &header() == &other.header()) {
-        operation part(memory_of(header()));
-        part.words(this, this, sizeof *this);
-        part.words(&other, &other, sizeof other);
-        void* const object = object_.get();
-        shared_block* const block = block_.get();
-        set(other.object(), other.block(), nullptr);
-        other.set(object, block, nullptr);
-        return;
-    }
-    if (!is_null()) {
-        static_cast<void>(home_of(&other, header())); // both checks come before any change
-    }
-    if (!other.is_null()) {
-        static_cast<void>(home_of(this, other.header()));
-    }
-    if (is_null() && other.is_null()) {
-        void* const object = object_.get();
-        object_ = other.object_;
-        other.object_ = object;
-        return;
-    }
-    operation part(memory_of(is_null() ? other.header() : header()));
-    shared_words mine;
-    mine.move(*this, object(), which);
-    assign_moved(other, other.object(), which);
-    other.assign_moved(mine, mine.object(), which);
-    mine.end(which);
-}
-
-COHOLD_INLINE void shared_words::end(reference which) noexcept {
-    if (is_counted()) {
-        clear(which);
-        keep_stores_of(this);
-        return;
-    }
-    // Also if it is null now: a section that has changed it does not restore it.
-    if (has_open_sections()) {
-        forget_in_open_sections(this, sizeof *this);
-    }
-    if (hold_ != 0) {
-        let_go_and_collect(*hold(), which);
-    }
-}
-
-COHOLD_INLINE std::size_t shared_words::use_count() const noexcept {
-    if (is_null()) {
-        return 0;
-    }
-    const auto read = [](const std::uint64_t& word) noexcept {
-        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
-    };
-    const shared_block& of = *block();
-    std::uint64_t count = read(of.counts[0]);
-    const std::uint32_t words = of.words() < 64 ? of.words() : 64;
-    for (std::uint32_t i = 0; i < words; ++i) {
-        count += static_cast<std::uint64_t>(std::popcount(read(of.holders(reference::strong)[i])));
-    }
-    if (hold_ != 0 && !hold()->is_stale()) {
-        const std::uint64_t mine = hold()->count(reference::strong).load(std::memory_order_relaxed);
-        count += mine == 0 ? 0 : mine - 1;
-    }
-    return static_cast<std::size_t>(count);
-}
-
-COHOLD_INLINE new_shared::new_shared(segment_header* header, std::size_t size,
-                                     std::size_t alignment, std::uint64_t type,
-                                     std::error_code& ec) noexcept
-    : header_(header), section_(transaction_of(header, size, ec), false) {
-    if (ec) {
-        return;
-    }
-    const std::uint32_t words = holder_words(*header);
-    const std::uint64_t distance = object_distance(words, alignment);
-    const error_context context("allocate", "", "");
-    void* const made = allocate(*header, distance + size, alignment < 16 ? 16 : alignment, ec);
-    if (ec) {
-        return;
-    }
-    const auto offset =
-        static_cast<std::uint64_t>(static_cast<char*>(made) - reinterpret_cast<char*>(header));
-    block_ = ::new (made) shared_block{0,      0,
-                                       offset, type,
-                                       {0, 0}, shared_block::state_of(shared_state::living, words),
-                                       0,      offset + distance,
-                                       0};
-    std::memset(block_->holders(reference::strong), 0, 16 * std::size_t{words});
-    object_ = static_cast<char*>(made) + distance;
-}
-
-COHOLD_INLINE transaction* new_shared::transaction_of(segment_header* header, std::size_t size,
-                                                      std::error_code& ec) noexcept {
-    const error_context context("allocate", "", "");
-    if (header == nullptr) {
-        fail(ec, errc::no_segment, "an object of %zu bytes", size);
-        return nullptr;
-    }
-    if (!has_open_sections()) {
-        collect_orphans(*header); // which make room
-    }
-    return self(*header, ec);
-}
-
-COHOLD_INLINE new_shared::~new_shared() {
-    if (block_ != nullptr) {
-        deallocate(*header_, block_);
-    }
-}
-
-COHOLD_INLINE void new_shared::publish(shared_words& into, std::error_code& ec) noexcept {
-    shared_hold* const hold = take_first_hold(*section_, *block_, ec);
-    if (!ec) {
-        section_.commit();
-        into.adopt(*std::exchange(block_, nullptr), object_, *hold);
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -38365,474 +39152,6 @@ inline constexpr bool saves_itself<shm_multiset<Key, Compare, shm_allocator<Key>
 } // namespace detail
 
 COHOLD_NAMESPACE_END
-
-#endif
-// shm_shared_ptr and shm_weak_ptr: pointers of several processes to one object in a segment, which
-// is freed when no living process refers to it any more.
-#ifndef COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
-#define COHOLD_CONTAINER_SHM_SHARED_PTR_HPP
-
-#include <compare>
-#include <cstddef>
-#include <string_view> // std::hash, for less than <functional> costs
-#include <system_error>
-#include <type_traits>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-template <class T>
-class shm_weak_ptr;
-
-namespace detail {
-
-template <class From, class To>
-concept shared_pointer_converts = std::is_convertible_v<From*, To*>;
-
-template <class T>
-inline constexpr bool is_destroyed_trivially = std::is_trivially_destructible_v<T>;
-
-template <class T>
-void destroy_shared(void* object) noexcept {
-    std::launder(static_cast<T*>(object))->~T();
-}
-
-// This program can destroy shared objects of the type.
-template <class T>
-inline const known_shared_type known_type_of{
-    {type_descriptor_of<T>.hash | 1, sizeof(T), &destroy_shared<T>}};
-
-// The type as a control block records it.
-template <class T>
-[[nodiscard]] std::uint64_t shared_type_hash() noexcept {
-    if constexpr (is_destroyed_trivially<T>) {
-        return 0;
-    } else {
-        return type_descriptor_of<T>.hash | 1; // not 0
-    }
-}
-
-} // namespace detail
-
-/// Refers to an object in a segment together with other pointers, of this and other processes, as
-/// std::shared_ptr does. It may lie in the same segment (as an element of a container or a member
-/// of a struct) or outside, for example on a stack. make_shm_shared makes the object.
-///
-/// Pointers in the segment are counted there: every operation that changes one happens completely
-/// or not at all, and is undone with the section that it is a part of. Pointers outside it are
-/// counted by each process.
-///
-/// *Thread and process safety*: as for std::shared_ptr: any number of threads may use different
-/// pointers to one object; one pointer may be changed by one thread at a time.
-///
-/// *If the process is killed*: its pointers outside the segment no longer count; recovery frees the
-/// objects to which no other pointer refers. If they have a destructor, the next program that knows
-/// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
-template <class T>
-class shm_shared_ptr {
-    static_assert((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>,
-                  "shm_shared_ptr<T>: T must be an object type or void. Use shm_vector instead of "
-                  "an array");
-
-  public:
-    using element_type = T;
-    using weak_type = shm_weak_ptr<T>;
-
-    /// Null.
-    shm_shared_ptr() noexcept = default;
-
-    shm_shared_ptr(std::nullptr_t) noexcept {} // NOLINT: converts as in std
-
-    /// *Errors*: errc::unsupported if it lies in a segment and the object in another one;
-    /// errc::not_owner if it lies in a segment and `other` was inherited from the parent of a
-    /// forked child; those of attaching; out_of_space if the process has no memory.
-    shm_shared_ptr(const shm_shared_ptr& other) {
-        words_.copy(other.words_, other.address(), strong, strong);
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_shared_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
-        words_.copy(other.words_, writable(other.get()), strong, strong);
-    }
-
-    /// The errors of copying end the program with a message.
-    shm_shared_ptr(shm_shared_ptr&& other) noexcept {
-        words_.move(other.words_, other.address(), strong);
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_shared_ptr(shm_shared_ptr<U>&& other) noexcept { // NOLINT: converts as in std
-        words_.move(other.words_, writable(other.get()), strong);
-    }
-
-    /// Keeps the object of `owner`, and points to a part of it, or to anything in the same segment
-    /// that lives as long.
-    template <class U>
-    shm_shared_ptr(const shm_shared_ptr<U>& owner, T* part) {
-        words_.copy(owner.words_, writable(part), strong, strong);
-    }
-
-    /// *Errors*: errc::empty if the object is gone, and those of copying.
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    explicit shm_shared_ptr(const shm_weak_ptr<U>& weak) {
-        words_.lock(weak.words_);
-        if (words_.is_null()) {
-            detail::raise(errc::empty, "shm_shared_ptr: the object of the weak pointer is gone");
-        }
-    }
-
-    ~shm_shared_ptr() {
-        know();
-        words_.end(strong);
-    }
-
-    shm_shared_ptr& operator=(const shm_shared_ptr& other) {
-        if (this != __builtin_addressof(other)) {
-            words_.assign(other.words_, other.address(), strong, strong);
-        }
-        return *this;
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_shared_ptr& operator=(const shm_shared_ptr<U>& other) {
-        words_.assign(other.words_, writable(other.get()), strong, strong);
-        return *this;
-    }
-
-    shm_shared_ptr& operator=(shm_shared_ptr&& other) {
-        if (this != __builtin_addressof(other)) {
-            words_.assign_moved(other.words_, other.address(), strong);
-        }
-        return *this;
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_shared_ptr& operator=(shm_shared_ptr<U>&& other) {
-        words_.assign_moved(other.words_, writable(other.get()), strong);
-        return *this;
-    }
-
-    shm_shared_ptr& operator=(std::nullptr_t) noexcept {
-        reset();
-        return *this;
-    }
-
-    void reset() noexcept { words_.clear(strong); }
-
-    void swap(shm_shared_ptr& other) { words_.swap(other.words_, strong); }
-
-    friend void swap(shm_shared_ptr& a, shm_shared_ptr& b) { a.swap(b); }
-
-    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(address()); }
-
-    [[nodiscard]] std::add_lvalue_reference_t<T> operator*() const noexcept
-        requires(!std::is_void_v<T>)
-    {
-        return *get();
-    }
-
-    [[nodiscard]] T* operator->() const noexcept
-        requires(!std::is_void_v<T>)
-    {
-        return get();
-    }
-
-    [[nodiscard]] explicit operator bool() const noexcept { return address() != nullptr; }
-
-    /// The pointers in the segment and those of this process, plus one for each other process that
-    /// has any. 1: only this pointer refers to the object. Others may change it at any moment.
-    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
-
-    /// Orders pointers by the objects that they keep, not by those that they point to.
-    template <class U>
-    [[nodiscard]] bool owner_before(const shm_shared_ptr<U>& other) const noexcept {
-        return words_.block() < other.words_.block();
-    }
-
-    template <class U>
-    [[nodiscard]] bool owner_before(const shm_weak_ptr<U>& other) const noexcept {
-        return words_.block() < other.words_.block();
-    }
-
-  private:
-    template <class>
-    friend class shm_shared_ptr;
-    template <class>
-    friend class shm_weak_ptr;
-
-    friend detail::pointer_factory;
-
-    static constexpr detail::reference strong = detail::reference::strong;
-
-    [[nodiscard]] void* address() const noexcept { return words_.object(); }
-
-    [[nodiscard]] static void* writable(const volatile void* object) noexcept {
-        return const_cast<void*>(object);
-    }
-
-    // For pointer_factory.
-    template <class Where, class... Arguments>
-    static shm_shared_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
-        using object = std::remove_cv_t<T>;
-        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
-        know();
-        shm_shared_ptr made;
-        auto memory = detail::memory_for<object>(where);
-        detail::new_shared block(memory.header(), sizeof(object), alignof(object),
-                                 detail::shared_type_hash<object>(), ec);
-        if (!ec) {
-            memory.construct(static_cast<object*>(block.address()),
-                             std::forward<Arguments>(arguments)...);
-            block.publish(made.words_, ec);
-            if (ec) {
-                detail::destroy_shared<object>(block.address());
-            }
-        }
-        return made;
-    }
-
-    // So that this program can destroy the object.
-    static void know() noexcept {
-        if constexpr (!std::is_void_v<T>) {
-            using object = std::remove_cv_t<T>;
-            if constexpr (!detail::is_destroyed_trivially<object> && shareable<object>) {
-                static_cast<void>(&detail::known_type_of<object>);
-            }
-        }
-    }
-
-    detail::shared_words words_;
-};
-
-/// Refers to an object without keeping it.
-///
-/// *Thread and process safety, if the process is killed*: as for shm_shared_ptr.
-template <class T>
-class shm_weak_ptr {
-  public:
-    using element_type = T;
-
-    /// Null.
-    shm_weak_ptr() noexcept = default;
-
-    /// *Errors*: those of copying a shm_shared_ptr, also below.
-    shm_weak_ptr(const shm_weak_ptr& other) {
-        words_.copy(other.words_, other.words_.object(), weak, weak);
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_weak_ptr(const shm_weak_ptr<U>& other) { // NOLINT: converts as in std
-        words_.copy(other.words_, converted(other), weak, weak);
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_weak_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
-        words_.copy(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
-                    detail::reference::strong, weak);
-    }
-
-    shm_weak_ptr(shm_weak_ptr&& other) noexcept {
-        words_.move(other.words_, other.words_.object(), weak);
-    }
-
-    ~shm_weak_ptr() { words_.end(weak); }
-
-    shm_weak_ptr& operator=(const shm_weak_ptr& other) {
-        if (this != __builtin_addressof(other)) {
-            words_.assign(other.words_, other.words_.object(), weak, weak);
-        }
-        return *this;
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_weak_ptr& operator=(const shm_shared_ptr<U>& other) {
-        words_.assign(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
-                      detail::reference::strong, weak);
-        return *this;
-    }
-
-    template <class U>
-        requires detail::shared_pointer_converts<U, T>
-    shm_weak_ptr& operator=(const shm_weak_ptr<U>& other) {
-        words_.assign(other.words_, converted(other), weak, weak);
-        return *this;
-    }
-
-    shm_weak_ptr& operator=(shm_weak_ptr&& other) {
-        if (this != __builtin_addressof(other)) {
-            words_.assign_moved(other.words_, other.words_.object(), weak);
-        }
-        return *this;
-    }
-
-    void reset() noexcept { words_.clear(weak); }
-
-    void swap(shm_weak_ptr& other) { words_.swap(other.words_, weak); }
-
-    friend void swap(shm_weak_ptr& a, shm_weak_ptr& b) { a.swap(b); }
-
-    /// The object, or null if it is gone. *Errors*: those of copying.
-    [[nodiscard]] shm_shared_ptr<T> lock() const {
-        shm_shared_ptr<T> kept;
-        kept.words_.lock(words_);
-        return kept;
-    }
-
-    [[nodiscard]] bool expired() const noexcept { return use_count() == 0; }
-
-    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
-
-    template <class U>
-    [[nodiscard]] bool owner_before(const shm_shared_ptr<U>& other) const noexcept {
-        return words_.block() < other.words_.block();
-    }
-
-    template <class U>
-    [[nodiscard]] bool owner_before(const shm_weak_ptr<U>& other) const noexcept {
-        return words_.block() < other.words_.block();
-    }
-
-  private:
-    template <class>
-    friend class shm_shared_ptr;
-    template <class>
-    friend class shm_weak_ptr;
-
-    static constexpr detail::reference weak = detail::reference::weak;
-
-    // The object may be gone, but a base lies at a fixed distance.
-    template <class U>
-    [[nodiscard]] static void* converted(const shm_weak_ptr<U>& other) noexcept {
-        T* const object = static_cast<U*>(other.words_.object());
-        return const_cast<std::remove_cv_t<T>*>(object);
-    }
-
-    detail::shared_words words_;
-};
-
-template <class T>
-shm_weak_ptr(shm_shared_ptr<T>) -> shm_weak_ptr<T>;
-
-template <class T>
-shm_shared_ptr(shm_weak_ptr<T>) -> shm_shared_ptr<T>;
-
-/// The same object, seen as another type.
-template <class T, class U>
-[[nodiscard]] shm_shared_ptr<T> static_pointer_cast(const shm_shared_ptr<U>& from) {
-    return {from, static_cast<T*>(from.get())};
-}
-
-template <class T, class U>
-[[nodiscard]] shm_shared_ptr<T> const_pointer_cast(const shm_shared_ptr<U>& from) {
-    return {from, const_cast<T*>(from.get())};
-}
-
-/// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
-/// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
-/// shm_allocator::allocate, and those of T's constructor, as in segment::construct; then nothing
-/// stays.
-///
-/// *If the process is killed*: nothing stays. In a section that is undone, the object stays as long
-/// as a pointer outside the segment refers to it.
-template <class T, class Where, class... Arguments>
-[[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, std::error_code& ec,
-                                                Arguments&&... arguments) {
-    return detail::pointer_factory::make<shm_shared_ptr<T>>(where, ec,
-                                                            std::forward<Arguments>(arguments)...);
-}
-
-template <class T, class Where, class... Arguments>
-[[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, Arguments&&... arguments) {
-    return detail::pointer_factory::make_or_throw<shm_shared_ptr<T>>(
-        where, std::forward<Arguments>(arguments)...);
-}
-
-/// The addresses in this process.
-template <class T, class U>
-[[nodiscard]] bool operator==(const shm_shared_ptr<T>& a, const shm_shared_ptr<U>& b) noexcept {
-    return a.get() == b.get();
-}
-
-template <class T>
-[[nodiscard]] bool operator==(const shm_shared_ptr<T>& a, std::nullptr_t) noexcept {
-    return !a;
-}
-
-template <class T, class U>
-[[nodiscard]] std::strong_ordering operator<=>(const shm_shared_ptr<T>& a,
-                                               const shm_shared_ptr<U>& b) noexcept {
-    return a.get() <=> b.get();
-}
-
-template <class T>
-inline constexpr bool enable_shareable<shm_shared_ptr<T>> = true;
-template <class T>
-inline constexpr bool enable_shareable<shm_weak_ptr<T>> = true;
-
-namespace detail {
-
-template <class T>
-inline constexpr bool saves_itself<shm_shared_ptr<T>> = true;
-template <class T>
-inline constexpr bool saves_itself<shm_weak_ptr<T>> = true;
-
-} // namespace detail
-
-template <class T>
-struct type_description<shm_shared_ptr<T>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_shared_ptr<");
-        out.type<T>();
-        out.text(">");
-    }
-};
-
-template <class T>
-    requires std::is_void_v<T>
-struct type_description<shm_shared_ptr<T>> {
-    static constexpr void write(type_writer& out) { out.text("shm_shared_ptr<void>"); }
-};
-
-template <class T>
-struct type_description<shm_weak_ptr<T>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_weak_ptr<");
-        out.type<T>();
-        out.text(">");
-    }
-};
-
-/// Orders shm_shared_ptr and shm_weak_ptr by the objects that they keep, as std::owner_less<> does
-/// with those of std: for a shm_set<shm_weak_ptr<T>, owner_less>, for instance. The order of the
-/// objects of one segment is the same in every process.
-struct owner_less {
-    using is_transparent = void;
-
-    template <class A, class B>
-        requires requires(const A& a, const B& b) { a.owner_before(b); }
-    [[nodiscard]] bool operator()(const A& a, const B& b) const noexcept {
-        return a.owner_before(b);
-    }
-};
-
-COHOLD_NAMESPACE_END
-
-/// Of the address in this process: it differs between processes.
-template <class T>
-struct std::hash<cohold::shm_shared_ptr<T>> {
-    [[nodiscard]] std::size_t operator()(const cohold::shm_shared_ptr<T>& from) const noexcept {
-        return std::hash<T*>{}(from.get());
-    }
-};
 
 #endif
 // shm_string: std::string's interface for text in shared memory, at whatever address each process
