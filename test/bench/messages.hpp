@@ -1,5 +1,5 @@
 // Messages between two processes: shm_message_queue, compared with Boost's queue, that of the
-// kernel, a pipe and a socket.
+// kernel, a pipe, a socket, and ZeroMQ where it is installed.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_BENCH_MESSAGES_HPP
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,10 @@
 
 #include <boost/interprocess/ipc/message_queue.hpp>
 
+#if BENCH_ZEROMQ
+#include <zmq.h>
+#endif
+
 #include <cohold/cohold.hpp>
 
 #include "harness.hpp"
@@ -26,8 +31,11 @@
 
 namespace bench::messages {
 
-constexpr std::size_t longest = 65536;
-constexpr std::size_t places = 1024;
+// How many messages have room, in the queues where that can be chosen.
+constexpr std::size_t places_for(std::size_t bytes) {
+    const std::size_t places = (std::size_t{1} << 20) / bytes;
+    return places < 16 ? 16 : places > 1024 ? 1024 : places;
+}
 
 // Each of them sends and receives with waiting.
 
@@ -35,11 +43,11 @@ struct cohold_queue {
     static constexpr const char* name = "cohold";
     static constexpr std::uint64_t count = 100'000;
     cohold::segment<cohold::mechanism::memfd> segment =
-        cohold::segment<cohold::mechanism::memfd>::create(std::size_t{200} << 20);
+        cohold::segment<cohold::mechanism::memfd>::create(std::size_t{4} << 20);
     cohold::shm_message_queue& queue;
 
     explicit cohold_queue(std::size_t bytes)
-        : queue(segment.construct<cohold::shm_message_queue>("q", places * (bytes + 64))) {}
+        : queue(segment.construct<cohold::shm_message_queue>("q", places_for(bytes) * (bytes + 64))) {}
 
     void send(const std::byte* bytes, std::size_t size) {
         queue.push(std::span<const std::byte>(bytes, size));
@@ -81,7 +89,7 @@ struct boost_queue {
     std::size_t size;
 
     explicit boost_queue(std::size_t bytes)
-        : queue(boost::interprocess::create_only, object.c_str(), places, bytes), size(bytes) {
+        : queue(boost::interprocess::create_only, object.c_str(), places_for(bytes), bytes), size(bytes) {
         boost::interprocess::message_queue::remove(object.c_str());
     }
 
@@ -156,14 +164,27 @@ struct posix_queue {
     ::mqd_t queue;
     std::size_t size;
 
-    explicit posix_queue(std::size_t bytes) : size(bytes) {
+    explicit posix_queue(std::size_t bytes) : queue(open(bytes)), size(bytes) {
+        check(queue != -1, "mq_open");
+    }
+
+    // The kernel limits the size of messages: to 8 KiB, unless it is told otherwise.
+    static bool carries(std::size_t bytes) {
+        const ::mqd_t tried = open(bytes);
+        if (tried != -1) {
+            ::mq_close(tried);
+        }
+        return tried != -1;
+    }
+
+    static ::mqd_t open(std::size_t bytes) {
         const std::string object = "/" + own_name("mq");
         ::mq_attr wanted{};
         wanted.mq_maxmsg = 10; // what everybody may have
         wanted.mq_msgsize = static_cast<long>(bytes);
-        queue = ::mq_open(object.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600, &wanted);
-        check(queue != -1, "mq_open");
+        const ::mqd_t opened = ::mq_open(object.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600, &wanted);
         ::mq_unlink(object.c_str());
+        return opened;
     }
 
     posix_queue(const posix_queue&) = delete;
@@ -185,10 +206,80 @@ struct posix_queue {
     }
 };
 
+#if BENCH_ZEROMQ
+// Sockets are made by the threads that use them, at the first message.
 template <class Queue>
-void add(contest& row, const std::vector<int>& cpus, std::size_t bytes) {
+struct zeromq_queue {
+    static constexpr std::uint64_t count = 10'000;
+    std::string object = Queue::prefix + own_name("zeromq");
+    std::size_t size;
+    void* context = nullptr;
+    void* sender = nullptr;
+    void* receiver = nullptr;
+
+    explicit zeromq_queue(std::size_t bytes) : size(bytes) {}
+
+    void send(const std::byte* bytes, std::size_t length) {
+        if (sender == nullptr) {
+            sender = Queue::open(context, ZMQ_PUSH);
+            check(::zmq_connect(sender, object.c_str()) == 0, "zmq_connect");
+        }
+        check(::zmq_send(sender, bytes, length, 0) == static_cast<int>(length), "zmq_send");
+    }
+
+    std::uint64_t receive(std::byte* into) {
+        if (receiver == nullptr) {
+            receiver = Queue::open(context, ZMQ_PULL);
+            check(::zmq_bind(receiver, object.c_str()) == 0, "zmq_bind");
+        }
+        check(::zmq_recv(receiver, into, size, 0) == static_cast<int>(size), "zmq_recv");
+        std::uint64_t first = 0;
+        std::memcpy(&first, into, sizeof first);
+        return first;
+    }
+};
+
+// Between processes: an abstract socket, which leaves no file.
+struct zeromq_ipc : zeromq_queue<zeromq_ipc> {
+    static constexpr const char* name = "ZeroMQ ipc";
+    static constexpr const char* prefix = "ipc://@";
+    using zeromq_queue::zeromq_queue;
+
+    // In the child: a context does not survive fork().
+    static void* open(void*& context, int kind) {
+        if (context == nullptr) {
+            context = ::zmq_ctx_new();
+        }
+        return ::zmq_socket(context, kind);
+    }
+};
+
+// Between threads of a process; each sample has its own process.
+struct zeromq_inproc : zeromq_queue<zeromq_inproc> {
+    static constexpr const char* name = "ZeroMQ inproc (threads)";
+    static constexpr const char* prefix = "inproc://";
+    using zeromq_queue::zeromq_queue;
+
+    // Whichever thread is first makes it.
+    static void* open(void*& context, int kind) {
+        static std::mutex making;
+        const std::lock_guard lock(making);
+        if (context == nullptr) {
+            context = ::zmq_ctx_new();
+        }
+        return ::zmq_socket(context, kind);
+    }
+};
+#endif
+
+enum class between { processes, threads };
+
+template <class Queue>
+void add(contest& row, const std::vector<int>& cpus, std::size_t bytes,
+         between what = between::processes) {
     auto queue = std::make_shared<Queue>(bytes);
-    const std::uint64_t count = Queue::count / (bytes > 64 ? bytes / 64 : 1) + 100;
+    const std::size_t places = places_for(bytes);
+    const std::uint64_t count = Queue::count / (bytes > 64 ? bytes / 64 : 1) + 2 * places;
     const auto produce = [queue, bytes](std::uint64_t n) {
         std::vector<std::byte> message(bytes);
         for (std::uint64_t i = 1; i <= n; ++i) {
@@ -206,25 +297,35 @@ void add(contest& row, const std::vector<int>& cpus, std::size_t bytes) {
         }
         return sum;
     };
-    const auto worker = [count](int cpu, auto work) {
+    // Before the clock starts, all places have been used.
+    const auto worker = [=](int cpu, auto work) {
         return bench::worker{cpu, [=] { return work(count); },
-                             [=] { static_cast<void>(work(count / 10)); }};
+                             [=] { static_cast<void>(work(2 * places)); }};
     };
-    auto team = std::make_shared<bench::team>(
-        std::vector<bench::worker>{worker(cpus[0], produce), worker(cpus[1], consume)});
+    std::vector<bench::worker> workers{worker(cpus[0], produce), worker(cpus[1], consume)};
+    auto team = std::make_shared<bench::team>(what == between::threads ? as_threads(workers)
+                                                                       : std::move(workers));
     row.add(Queue::name, [team, count] { return team->run(count, count * (count + 1) / 2); });
 }
 
 inline std::vector<contest> rows(const std::vector<int>& cpus, int rounds) {
     std::vector<contest> all;
-    for (const std::size_t bytes : {8u, 64u, 256u, 1024u, 4096u}) {
-        contest row(std::to_string(bytes) + " B", {{bound::at_least, 5, {boost_queue::name}}});
+    for (const std::size_t bytes : {64u, 256u, 1024u, 8192u, 65536u}) {
+        contest row(bytes < 1024 ? std::to_string(bytes) + " B"
+                                 : std::to_string(bytes / 1024) + " KiB",
+                    {{bound::at_least, 5, {boost_queue::name}}});
         add<cohold_queue>(row, cpus, bytes);
         add<cohold_in_place>(row, cpus, bytes);
         add<boost_queue>(row, cpus, bytes);
-        add<posix_queue>(row, cpus, bytes);
+        if (posix_queue::carries(bytes)) {
+            add<posix_queue>(row, cpus, bytes);
+        }
         add<pipe_queue>(row, cpus, bytes);
         add<socket_queue>(row, cpus, bytes);
+#if BENCH_ZEROMQ
+        add<zeromq_ipc>(row, cpus, bytes);
+        add<zeromq_inproc>(row, cpus, bytes, between::threads);
+#endif
         all.push_back(row.measure(rounds));
     }
     return all;
