@@ -1,5 +1,6 @@
 // shm_latest and shm_broadcast, compared with the fastest hand-written ways to do their jobs, which
-// do not survive a kill, have one writer, and cannot be waited for.
+// do not survive a kill, have one writer, and cannot be waited for; messages, frames and calls,
+// compared with what else carries them.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <array>
@@ -14,6 +15,8 @@
 #include <cohold/cohold.hpp>
 
 #include "harness.hpp"
+#include "loans.hpp"
+#include "messages.hpp"
 #include "processes.hpp"
 
 namespace {
@@ -322,7 +325,7 @@ void add_readers(contest& row, const std::vector<int>& cpus, std::uint64_t count
             std::atomic<std::uint64_t> read{0};
         };
 
-        in_shared_memory<std::array<progress, 4>> at;
+        in_shared_memory<std::array<progress, 16>> at;
     };
 
     auto shared = std::make_shared<state>();
@@ -399,7 +402,7 @@ void broadcast_rows(std::vector<contest>& rows, const std::vector<int>& cpus, in
     add_publish<mine, T>(alone, 50'000);
     add_publish<theirs, T>(alone, 50'000);
     rows.push_back(alone.measure(rounds));
-    for (const unsigned readers : {1u, 4u}) {
+    for (const unsigned readers : {1u, 4u, 16u}) {
         if (!cpus.empty()) {
             contest row(size + ", to " + std::to_string(readers) +
                         (readers == 1 ? "" : ", mixed on two cpus"));
@@ -427,5 +430,14 @@ int main(int argc, char** argv) {
     broadcast_rows<64>(broadcast, cpus, rounds);
     broadcast_rows<1024>(broadcast, cpus, rounds);
     bench::table("Broadcast", "million/s", 1, bench::shown::rate).print(broadcast);
+    if (cpus.empty()) {
+        std::printf("\nMessages, frames and calls are not measured: they take two cpus.\n");
+        return 0;
+    }
+    bench::table("Messages of any size", "million/s", 1, bench::shown::rate)
+        .print(bench::messages::rows(cpus, rounds));
+    bench::table("Frames by loan", "ns", 1, bench::shown::time)
+        .print(bench::loans::frame_rows(cpus, rounds));
+    bench::table("Calls", "ns", 1, bench::shown::time).print(bench::loans::call_rows(cpus, rounds));
     return 0;
 }

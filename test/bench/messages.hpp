@@ -47,7 +47,8 @@ struct cohold_queue {
     cohold::shm_message_queue& queue;
 
     explicit cohold_queue(std::size_t bytes)
-        : queue(segment.construct<cohold::shm_message_queue>("q", places_for(bytes) * (bytes + 64))) {}
+        : queue(segment.construct<cohold::shm_message_queue>("q",
+                                                             places_for(bytes) * (bytes + 64))) {}
 
     void send(const std::byte* bytes, std::size_t size) {
         queue.push(std::span<const std::byte>(bytes, size));
@@ -89,7 +90,8 @@ struct boost_queue {
     std::size_t size;
 
     explicit boost_queue(std::size_t bytes)
-        : queue(boost::interprocess::create_only, object.c_str(), places_for(bytes), bytes), size(bytes) {
+        : queue(boost::interprocess::create_only, object.c_str(), places_for(bytes), bytes),
+          size(bytes) {
         boost::interprocess::message_queue::remove(object.c_str());
     }
 

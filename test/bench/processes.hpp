@@ -142,8 +142,8 @@ struct worker_thread {
 };
 
 /// The same workers as threads of one process, for peers that do not work between processes. The
-/// threads are made while the clock runs, which takes some microseconds. The other process does
-/// nothing but find out on what kind of core pair the threads run.
+/// threads are made while the clock runs, which takes some microseconds. The other processes
+/// do nothing; one of them finds out, with the first, on what kind of core pair the threads run.
 inline std::vector<worker> as_threads(const std::vector<worker>& workers) {
     const auto run_all = [](const std::vector<int>& cpus,
                             const std::vector<std::function<std::uint64_t()>>& works) {
@@ -171,9 +171,12 @@ inline std::vector<worker> as_threads(const std::vector<worker>& workers) {
             return std::uint64_t{0};
         });
     }
-    return {{workers[0].cpu, [=] { return run_all(cpus, works); },
-             [=] { static_cast<void>(run_all(cpus, preparations)); }},
-            {workers[1].cpu, [] { return std::uint64_t{0}; }}};
+    std::vector<worker> all{{workers[0].cpu, [=] { return run_all(cpus, works); },
+                             [=] { static_cast<void>(run_all(cpus, preparations)); }}};
+    for (std::size_t i = 1; i < workers.size(); ++i) {
+        all.push_back({workers[i].cpu, [] { return std::uint64_t{0}; }});
+    }
+    return all;
 }
 
 class team {

@@ -11,6 +11,16 @@
 #include <boost/lockfree/queue.hpp>
 #include <boost/lockfree/spsc_queue.hpp>
 
+#if BENCH_ATOMIC_QUEUE
+#include <atomic_queue/atomic_queue.h>
+#endif
+#if BENCH_READER_WRITER_QUEUE
+#include <readerwriterqueue/readerwriterqueue.h>
+#endif
+#if BENCH_CONCURRENT_QUEUE
+#include <concurrentqueue/concurrentqueue.h>
+#endif
+
 #include <cohold/cohold.hpp>
 
 #include "harness.hpp"
@@ -198,6 +208,65 @@ struct pipe_queue {
     bool try_pop(T& value) { return read(ends[0], &value, sizeof value) == sizeof value; }
 };
 
+#if BENCH_ATOMIC_QUEUE
+// One atomic word for each place and, if that has no room for the element, the element.
+template <class T, bool Single>
+struct atomic_queue_of {
+    static constexpr const char* name = "atomic_queue";
+    static constexpr std::uint64_t count = fast_count;
+    using small = atomic_queue::AtomicQueue<std::uint64_t, capacity, ~std::uint64_t{0}, true, true,
+                                            false, Single>;
+    using large = atomic_queue::AtomicQueue2<T, capacity, true, true, false, Single>;
+    static constexpr bool fits = sizeof(T) == sizeof(std::uint64_t);
+    in_shared_memory<std::conditional_t<fits, small, large>> q;
+
+    bool try_push(const T& value) {
+        if constexpr (fits) {
+            return q->try_push(value.value);
+        } else {
+            return q->try_push(value);
+        }
+    }
+
+    bool try_pop(T& value) {
+        if constexpr (fits) {
+            return q->try_pop(value.value);
+        } else {
+            return q->try_pop(value);
+        }
+    }
+};
+#endif
+
+// Peers whose memory is that of one process: their producers and consumers are threads.
+#if BENCH_READER_WRITER_QUEUE
+template <class T>
+struct reader_writer_queue {
+    static constexpr const char* name = "readerwriterqueue (threads)";
+    static constexpr std::uint64_t count = fast_count;
+    static constexpr bool threads = true;
+    moodycamel::ReaderWriterQueue<T> q{capacity};
+
+    bool try_push(const T& value) { return q.try_enqueue(value); }
+
+    bool try_pop(T& value) { return q.try_dequeue(value); }
+};
+#endif
+
+#if BENCH_CONCURRENT_QUEUE
+template <class T>
+struct concurrent_queue {
+    static constexpr const char* name = "concurrentqueue (threads)";
+    static constexpr std::uint64_t count = fast_count;
+    static constexpr bool threads = true;
+    moodycamel::ConcurrentQueue<T> q{capacity, 0, 4};
+
+    bool try_push(const T& value) { return q.try_enqueue(value); }
+
+    bool try_pop(T& value) { return q.try_dequeue(value); }
+};
+#endif
+
 // The work of producers and consumers: the values 1 to count, one by one or in batches.
 template <class T, class Queue>
 std::uint64_t produce(Queue& queue, std::uint64_t count) {
@@ -292,7 +361,25 @@ class queue_row {
         const std::uint64_t count = count_of<T>(Queue::count);
         return add(
             Queue::name, count, [queue](std::uint64_t n) { return produce<T>(*queue, n); },
-            [queue](std::uint64_t n) { return consume<T>(*queue, n); });
+            [queue](std::uint64_t n) { return consume<T>(*queue, n); },
+            requires { Queue::threads; });
+    }
+
+    // What is compared with only where it is installed.
+    template <class T, bool Single>
+    queue_row& installed_peers() {
+#if BENCH_ATOMIC_QUEUE
+        one_by_one<T, atomic_queue_of<T, Single>>();
+#endif
+#if BENCH_READER_WRITER_QUEUE
+        if constexpr (Single) {
+            one_by_one<T, reader_writer_queue<T>>();
+        }
+#endif
+#if BENCH_CONCURRENT_QUEUE
+        one_by_one<T, concurrent_queue<T>>();
+#endif
+        return *this;
     }
 
     template <class T, class Queue>
@@ -308,7 +395,8 @@ class queue_row {
 
   private:
     template <class Produce, class Consume>
-    queue_row& add(const char* name, std::uint64_t count, Produce produce, Consume consume) {
+    queue_row& add(const char* name, std::uint64_t count, Produce produce, Consume consume,
+                   bool threads = false) {
         const auto worker = [count](int cpu, auto work) {
             return bench::worker{cpu, [=] { return work(count); },
                                  [=] { static_cast<void>(work(warm_up(count))); }};
@@ -319,7 +407,8 @@ class queue_row {
             workers.push_back(worker(cpus_[pair % 2], produce));
             workers.push_back(worker(cpus_[(pair + 1) % 2], consume));
         }
-        auto team = std::make_shared<bench::team>(std::move(workers));
+        auto team = std::make_shared<bench::team>(threads ? bench::as_threads(workers)
+                                                          : std::move(workers));
         row_.add(name, [team, total = count * pairs_, sum = sum_to(count) * pairs_] {
             return team->run(total, sum);
         });
@@ -332,7 +421,20 @@ class queue_row {
 };
 
 const char* const best_peer = "best peer";
-const std::vector<std::string> single_peers{"boost spsc_queue", "boost message_queue", "pipe"};
+const std::vector<std::string> single_peers{
+    "boost spsc_queue",
+    "boost message_queue",
+    "pipe",
+#if BENCH_ATOMIC_QUEUE
+    "atomic_queue",
+#endif
+#if BENCH_READER_WRITER_QUEUE
+    "readerwriterqueue (threads)",
+#endif
+#if BENCH_CONCURRENT_QUEUE
+    "concurrentqueue (threads)",
+#endif
+};
 
 template <std::size_t Bytes>
 contest one_by_one(const std::vector<int>& cpus, goals wanted, int rounds) {
@@ -343,6 +445,7 @@ contest one_by_one(const std::vector<int>& cpus, goals wanted, int rounds) {
         .template one_by_one<T, boost_spsc<T>>()
         .template one_by_one<T, boost_messages<T>>()
         .template one_by_one<T, pipe_queue<T>>()
+        .template installed_peers<T, true>()
         .measure(rounds);
 }
 
@@ -350,7 +453,7 @@ template <std::size_t Bytes>
 contest in_batches(const std::vector<int>& cpus, int rounds) {
     using T = element<Bytes>;
     return queue_row(std::to_string(Bytes) + " B in batches of 32",
-                     {{bound::at_least, 1, {"index ring"}}}, cpus)
+                     {{bound::at_least, 1.2, {"index ring"}}}, cpus)
         .template batches<T, cohold_queue<T, concurrency::spsc>>()
         .template batches<T, index_ring<T>>()
         .template batches<T, boost_spsc<T>>()
@@ -362,12 +465,11 @@ std::vector<contest> single_rows(const std::vector<int>& cpus, int rounds) {
     std::vector<contest> rows;
     rows.push_back(one_by_one<8>(
         cpus,
-        {{bound::at_least, 0.9, {"slot ring"}}, {bound::at_least, 1.5, single_peers, best_peer}},
+        {{bound::at_least, 1.5, {"slot ring"}}, {bound::at_least, 1.3, single_peers, best_peer}},
         rounds));
+    rows.push_back(one_by_one<64>(cpus, {{bound::at_least, 1.3, single_peers, best_peer}}, rounds));
     rows.push_back(
-        one_by_one<64>(cpus, {{bound::at_least, 1.15, single_peers, best_peer}}, rounds));
-    rows.push_back(
-        one_by_one<256>(cpus, {{bound::at_least, 1.15, single_peers, best_peer}}, rounds));
+        one_by_one<256>(cpus, {{bound::at_least, 1.3, single_peers, best_peer}}, rounds));
     rows.push_back(
         one_by_one<1024>(cpus, {{bound::at_least, 0.9, single_peers, best_peer}}, rounds));
     rows.push_back(in_batches<8>(cpus, rounds));
@@ -389,13 +491,14 @@ std::vector<contest> many_rows(const std::vector<int>& cpus, int rounds) {
         const std::string n = std::to_string(pairs);
         rows.push_back(
             queue_row("8 B, " + n + " to " + n + (pairs == 1 ? "" : ", mixed on two cpus"),
-                      {{bound::at_least, pairs == 1 ? 0.75 : 1.0, {"Vyukov"}},
+                      {{bound::at_least, pairs == 1 ? 3.0 : 2.0, {"Vyukov"}},
                        {bound::at_least, 1.4, {"boost lockfree::queue"}}},
                       cpus, pairs)
                 .one_by_one<T, cohold_queue<T, concurrency::mpmc>>()
                 .one_by_one<T, vyukov_queue<T>>()
                 .one_by_one<T, boost_mpmc<T>>()
                 .one_by_one<T, boost_messages<T>>()
+                .installed_peers<T, false>()
                 .measure(rounds));
     }
     return rows;
@@ -535,7 +638,7 @@ std::vector<contest> trip_rows(const std::vector<int>& cpus, int rounds) {
     using adaptive = waiting_queue<T, concurrency::spsc, cohold::waiting::adaptive>;
     using block = waiting_queue<T, concurrency::spsc, cohold::waiting::block>;
     std::vector<contest> rows;
-    rows.push_back(trip_row("spinning, two cpus", {{bound::at_most, 1.1, {"raw line"}}}, cpus[0],
+    rows.push_back(trip_row("spinning, two cpus", {{bound::at_most, 1.05, {"raw line"}}}, cpus[0],
                             cpus[1], 5'000)
                        .queues<cohold_queue<T, concurrency::spsc>>()
                        .lines()
@@ -549,13 +652,13 @@ std::vector<contest> trip_rows(const std::vector<int>& cpus, int rounds) {
                        .queues<adaptive>()
                        .lines()
                        .measure(rounds));
-    rows.push_back(trip_row("asleep, same cpu", {{bound::at_most, 1.05, {"raw futex"}}}, cpus[0],
-                            cpus[0], 1000)
-                       .queues<block>()
-                       .futexes()
-                       .queues<boost_messages<T>>()
-                       .queues<pipe_queue<T>>()
-                       .measure(rounds));
+    rows.push_back(
+        trip_row("asleep, same cpu", {{bound::at_most, 1.1, {"raw futex"}}}, cpus[0], cpus[0], 1000)
+            .queues<block>()
+            .futexes()
+            .queues<boost_messages<T>>()
+            .queues<pipe_queue<T>>()
+            .measure(rounds));
     return rows;
 }
 

@@ -15,6 +15,13 @@ mkdir -p "$build" || exit 1
 build=$(cd "$build" && pwd)
 . test/packages.sh
 
+# optional PACKAGE HEADER: installs the package, if that is possible, or says that its rows are missing.
+optional() {
+    if ! compiles "#include $2" g++ -c -std=c++20 2>/dev/null; then
+        (missing=$1 && install_missing) >&2 || echo "not compared with, because it is not there: $1"
+    fi
+}
+
 all="vector strings maps heap names queue family lifecycle locks kills huge compile paths"
 wanted=
 quick=
@@ -37,6 +44,15 @@ done
 need_build_tools
 need_boost
 need python3 python3 --version
+case " $wanted " in
+*' queue '* | *' family '*)
+    # Peers that Debian has. Where they cannot be installed, they are left out.
+    optional libzmq3-dev '<zmq.h>'
+    optional libatomic-queue-dev '<atomic_queue/atomic_queue.h>'
+    optional libreaderwriterqueue-dev '<readerwriterqueue/readerwriterqueue.h>'
+    optional libconcurrentqueue-dev '<concurrentqueue/concurrentqueue.h>'
+    ;;
+esac
 case " $wanted " in
 *' heap '*) # allocators to compare with, which are not needed to build
     library() { ldconfig -p | grep -q "$1"; }
