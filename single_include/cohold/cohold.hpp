@@ -32779,7 +32779,8 @@ enum class message_state : std::uint32_t {
     free = 0,
     claimed = 1, // by a producer; also a message that no consumer has listed yet
     queued = 2,  // in a list
-    held = 3     // in a list, while a consumer reads it
+    held = 3,    // in a list, while a consumer reads it
+    returned = 4 // released, but not free yet: see `returned_`
 };
 
 // The header of a block, followed by the bytes of the message. The whole memory is a row of blocks,
@@ -32787,7 +32788,7 @@ enum class message_state : std::uint32_t {
 // divided by making the second part in the free bytes first, and then shortening the first part.
 struct alignas(32) message_block {
     std::atomic<std::uint64_t> word;
-    std::uint32_t units; // of 32 bytes, including this header
+    std::atomic<std::uint32_t> units; // of 32 bytes, including this header
     std::uint32_t length;
     std::uint32_t next; // in its list; the place of a block is its distance from the first in units
     std::uint32_t previous;
@@ -32817,7 +32818,10 @@ struct message_place {
 /// and merge free neighbours. A message is passed on in `inbox`, a ring of places: *the store to
 /// `tail_` commits a push*. Consumers move places from the inbox into a list for each priority.
 /// *The store of {held, me} to a block's word takes a message*; it stays in its list, in its place.
-/// *The store of {free} to the word of the block returns the room*.
+/// Consumers gather blocks that they release one behind the other, and return them as one, when
+/// they are an eighth of the room: so producers seldom look at bytes that consumers have written. A
+/// producer that finds no room returns them itself, and one that waits does so before it sleeps.
+/// *The store of {free} to the word of a block returns the room*.
 ///
 /// If a process is killed: a block that it has claimed, but not passed on, is free as soon as a
 /// producer finds no room without it. A message that it holds is queued again, in its place, as
@@ -32844,13 +32848,14 @@ class message_store {
     // `closed`, for it makes no sense to wait then. They are errc::invalid_size, EINVAL,
     // errc::corrupt, not_owner, no_segment, and those of attaching.
 
-    // Claims a block for a message.
-    [[nodiscard]] outcome claim(std::uint64_t length, std::uint32_t priority, deadline until,
-                                message_place& claimed, std::error_code& ec) noexcept;
+    // Claims a block for a message. `thorough`: looks not only where room is found most often.
+    [[nodiscard]] outcome claim(std::uint64_t length, std::uint32_t priority, bool thorough,
+                                deadline until, message_place& claimed,
+                                std::error_code& ec) noexcept;
 
     // Claims, copies and passes on.
     [[nodiscard]] outcome push(const void* bytes, std::uint64_t length, std::uint32_t priority,
-                               deadline until, std::error_code& ec) noexcept;
+                               bool thorough, deadline until, std::error_code& ec) noexcept;
 
     // Passes on the first `length` bytes of what was claimed. If the queue is closed, gives them
     // up. If the lock cannot be had in time, the result is `held`, and the claim stays.
@@ -32895,6 +32900,7 @@ class message_store {
     static constexpr std::uint32_t least_units = 2; // of a block
     static constexpr std::uint64_t copied_at_once = 4096; // in bytes: longer copies need no lock
     static constexpr std::uint32_t pops_between_probes = 256;
+    static constexpr std::uint32_t blocks_at_hand = 4; // behind the place where room was found last
 
     struct list {
         std::uint32_t first;
@@ -32906,7 +32912,7 @@ class message_store {
     class side; // holds one of the locks
     class verdicts;
 
-    [[nodiscard]] message_block& at(std::uint32_t place) const noexcept {
+    [[nodiscard, gnu::always_inline]] message_block& at(std::uint32_t place) const noexcept {
         return reinterpret_cast<message_block*>(memory_.get())[inbox_units() + place];
     }
 
@@ -32935,15 +32941,21 @@ class message_store {
 
     // With the producers' lock:
 
-    [[nodiscard]] outcome allocate(std::uint64_t length, std::uint32_t priority, owner_word me,
-                                   message_place& claimed, std::error_code& ec) noexcept;
+    [[nodiscard]] outcome allocate(std::uint64_t length, std::uint32_t priority, bool thorough,
+                                   owner_word me, message_place& claimed,
+                                   std::error_code& ec) noexcept;
 
-    [[nodiscard]] std::uint32_t find_room(std::uint32_t units) noexcept;
+    // Passes no more than `most` blocks that are not free.
+    [[nodiscard]] std::uint32_t find_room(std::uint32_t units, std::uint32_t most) noexcept;
+
+    void prefetch_room(std::uint32_t place, std::uint32_t units, std::uint32_t rest) const noexcept;
+
+    // Returns what consumers have released; false if their lock cannot be had.
+    [[nodiscard, gnu::cold]] bool return_released(owner_word me) noexcept;
 
     // Frees what dead producers have claimed. `others`: do living producers of other processes have
-    // claims? `unknown`: may more room come by a claim that is given up, or by something that could
-    // not be looked at?
-    [[gnu::cold]] void free_dead_claims(owner_word me, bool& others, bool& unknown) noexcept;
+    // claims? `unknown`: may more room come by a claim that is given up?
+    [[gnu::cold]] void free_dead_claims(bool& others, bool& unknown) noexcept;
 
     void pass_on(std::uint32_t place) noexcept;
 
@@ -32953,8 +32965,13 @@ class message_store {
 
     void append(std::uint32_t place) noexcept;
 
-    // The block at `removing_`.
-    void remove(message_block& block, owner_word me) noexcept;
+    // Only the block at `removing_`. Can be repeated, until that is 0.
+    void remove(std::uint32_t place, owner_word me) noexcept;
+
+    void gather(std::uint32_t place, owner_word me) noexcept;
+
+    // What has been gathered.
+    void give_back(owner_word me) noexcept;
 
     // After a takeover from a dead consumer.
     [[gnu::cold]] void repair(owner_word me) noexcept;
@@ -32974,6 +32991,7 @@ class message_store {
     std::atomic<std::uint32_t> closed_{0};
     wait_word items_;
     wait_word spaces_;
+    std::atomic<std::uint32_t> used_{0}; // bits: priorities that messages have had
 
     alignas(64) robust_lock producers_;
     // No room for that many units, as long as no more than `full_at_` messages are released.
@@ -32991,6 +33009,8 @@ class message_store {
     std::atomic<std::uint32_t> removing_{0}; // the block that is being removed
     std::uint32_t pops_ = 0;                 // since the last probe
     list lists_[priorities] = {};
+    // What is gathered, to be returned: {units:32 | the place of the first block:32}, or 0.
+    alignas(8) std::atomic<std::uint64_t> returned_{0};
 
     friend struct message_layout;
 };
@@ -33002,7 +33022,8 @@ struct message_layout {
         offsetof(message_store, closed_) == 32 && offsetof(message_store, producers_) == 64 &&
         offsetof(message_store, tail_) == 128 && offsetof(message_store, consumers_) == 192 &&
         offsetof(message_store, head_) == 200 && offsetof(message_store, released_) == 208 &&
-        offsetof(message_store, lists_) == 232 && sizeof(message_store) == 768);
+        offsetof(message_store, lists_) == 232 && offsetof(message_store, returned_) == 744 &&
+        sizeof(message_store) == 768);
 };
 
 } // namespace detail
@@ -33126,7 +33147,7 @@ COHOLD_INLINE message_store::message_store(std::uint64_t capacity,
                   .allocate(static_cast<std::size_t>((count + 1) / 2))
                   ->blocks;
     message_block& all = at(first_place);
-    all.units = units_ - first_place;
+    all.units.store(units_ - first_place, std::memory_order_relaxed);
     all.word.store(block_word(nobody, message_state::free), std::memory_order_relaxed);
     capacity_ = capacity;
 }
@@ -33149,7 +33170,7 @@ COHOLD_INLINE message_store::~message_store() {
 // ---- both sides
 
 COHOLD_INLINE std::uint32_t message_store::units_of(std::uint32_t place) const noexcept {
-    const std::uint32_t units = at(place).units;
+    const std::uint32_t units = at(place).units.load(std::memory_order_relaxed);
     return units >= least_units && units <= units_ - place ? units : 0;
 }
 
@@ -33184,18 +33205,18 @@ COHOLD_INLINE void message_store::close() noexcept {
 // ---- producers
 
 COHOLD_INLINE outcome message_store::claim(std::uint64_t length, std::uint32_t priority,
-                                           deadline until, message_place& claimed,
+                                           bool thorough, deadline until, message_place& claimed,
                                            std::error_code& ec) noexcept {
     const owner_word me = enter(ec);
     if (ec) [[unlikely]] {
         return outcome::closed;
     }
     const side lock(producers_, header(), me, until);
-    return lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
+    return lock ? allocate(length, priority, thorough, me, claimed, ec) : outcome::held;
 }
 
 COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t length,
-                                          std::uint32_t priority, deadline until,
+                                          std::uint32_t priority, bool thorough, deadline until,
                                           std::error_code& ec) noexcept {
     message_place claimed;
     outcome what = outcome::done;
@@ -33205,7 +33226,7 @@ COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t lengt
             return outcome::closed;
         }
         const side lock(producers_, header(), me, until);
-        what = lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
+        what = lock ? allocate(length, priority, thorough, me, claimed, ec) : outcome::held;
         if (what == outcome::done) {
             if (length != 0) { // no bytes may be at nullptr
                 std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
@@ -33214,7 +33235,7 @@ COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t lengt
         }
         return what;
     }
-    what = claim(length, priority, until, claimed, ec);
+    what = claim(length, priority, thorough, until, claimed, ec);
     if (what == outcome::done) {
         std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
         what = commit(claimed, claimed.length, until, ec);
@@ -33258,7 +33279,7 @@ COHOLD_INLINE void message_store::abandon(const message_place& claimed) noexcept
 }
 
 COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_t priority,
-                                              owner_word me, message_place& claimed,
+                                              bool thorough, owner_word me, message_place& claimed,
                                               std::error_code& ec) noexcept {
     if (length > capacity_ || length > longest || priority >= priorities) [[unlikely]] {
         const error_context context("push", "shm_message_queue", "");
@@ -33275,18 +33296,33 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
         return outcome::closed;
     }
     const auto want = static_cast<std::uint32_t>(units_for(length));
-    // In this order: if the lock is free, all that has been released so far is free.
-    const std::uint64_t seen = released_.load(std::memory_order_acquire);
-    const bool quiet = consumers_.is_free();
-    if (want >= full_units_ && seen == full_at_) {
+    // No room was found for that many. Who waits does not ask what has been released since: it
+    // would take the lines of a consumer at work.
+    const bool noted = want >= full_units_;
+    if (noted && thorough && released_.load(std::memory_order_acquire) == full_at_) {
         return outcome::blocked;
     }
-    std::uint32_t place = find_room(want);
+    std::uint32_t place = find_room(want, thorough ? blocks_at_hand : 1);
     if (place == 0) [[unlikely]] {
+        if (!thorough) {
+            return outcome::blocked;
+        }
+        const std::uint64_t seen = released_.load(std::memory_order_acquire);
         bool others = false;
-        bool unknown = !quiet;
-        free_dead_claims(me, others, unknown);
-        place = find_room(want); // also what was given up before it was looked at
+        bool unknown = false;
+        if (return_released(me)) {
+            place = find_room(want, blocks_at_hand);
+            if (place == 0) {
+                place = find_room(want, units_);
+            }
+            if (place == 0) {
+                free_dead_claims(others, unknown);
+                place = find_room(want, units_); // also what was given up before it was looked at
+            }
+        } else {
+            place = find_room(want, units_);
+            others = unknown = true;
+        }
         if (place == 0) {
             if (!unknown) {
                 full_units_ = 0xffffffffu;
@@ -33297,6 +33333,9 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
             }
             return others ? outcome::held : outcome::blocked;
         }
+    }
+    if (noted) {
+        full_units_ = 0xffffffffu;
     }
     message_block& block = at(place);
     block.length = static_cast<std::uint32_t>(length);
@@ -33309,13 +33348,14 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
     return outcome::done;
 }
 
-COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcept {
+COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want,
+                                                     std::uint32_t most) noexcept {
     if (units_ <= first_place) {
         return 0;
     }
     const std::uint32_t start = is_place(rover_) ? rover_ : first_place;
     std::uint32_t place = start;
-    for (bool wrapped = false;;) {
+    for (bool wrapped = false; most != 0;) {
         message_block& block = at(place);
         std::uint32_t units = units_of(place);
         if (units == 0) {
@@ -33328,27 +33368,32 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
                 if (more == 0) {
                     return 0;
                 }
-                if (rover_ == place + units) {
+                units += more;
+                if (rover_ > place && rover_ - place < units) {
                     rover_ = place; // there is no block in the middle of one
                     next_step();
                 }
-                units += more;
-                block.units = units;
+                block.units.store(units, std::memory_order_relaxed);
                 next_step();
             }
             if (units >= want) {
-                if (units - want >= least_units) {
-                    message_block& rest = at(place + want);
-                    rest.units = units - want;
-                    rest.word.store(block_word(nobody, message_state::free),
+                const std::uint32_t rest = units - want;
+                if (rest >= least_units) {
+                    prefetch_room(place + want, want, rest);
+                    at(place + want).units.store(rest, std::memory_order_relaxed);
+                    at(place + want)
+                        .word.store(block_word(nobody, message_state::free),
                                     std::memory_order_relaxed);
                     next_step();
-                    block.units = units = want;
+                    units = want;
+                    block.units.store(want, std::memory_order_relaxed);
                     next_step();
                 }
                 rover_ = place + units < units_ ? place + units : first_place;
                 return place;
             }
+        } else {
+            --most;
         }
         place += units;
         if (place >= units_) {
@@ -33362,23 +33407,37 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
             return 0;
         }
     }
+    return 0;
 }
 
-[[gnu::noinline]] COHOLD_INLINE void message_store::free_dead_claims(owner_word me, bool& others,
-                                                                     bool& unknown) noexcept {
-    {
-        // What has been passed on is no claim: its state says so when it is listed.
-        const side lock(consumers_, header(), me, at_once);
-        if (!lock) {
-            unknown = true;
-            others = true;
-            return;
+// The bytes of messages that come soon, if they will be as long as this one. All that is asked for
+// is free, so no consumer needs it.
+COHOLD_INLINE void message_store::prefetch_room(std::uint32_t place, std::uint32_t units,
+                                                std::uint32_t rest) const noexcept {
+    constexpr std::uint32_t ahead = 512 / unit;
+    constexpr std::uint32_t most = 2048 / unit; // longer ones the processor sees by itself
+    if (units <= most && rest >= ahead + units) {
+        for (std::uint32_t each = 0; each < units; each += 2) {
+            prefetch_to_write(std::addressof(at(place + ahead + each)));
         }
-        if (lock.is_from_dead()) {
-            repair(me);
-        }
-        list_inbox();
     }
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool message_store::return_released(owner_word me) noexcept {
+    const side lock(consumers_, header(), me, at_once);
+    if (!lock) {
+        return false;
+    }
+    if (lock.is_from_dead()) {
+        repair(me);
+    }
+    list_inbox(); // what has been passed on is no claim: its state says so when it is listed
+    give_back(me);
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void message_store::free_dead_claims(bool& others,
+                                                                     bool& unknown) noexcept {
     verdicts known(header());
     std::uint32_t units = 0;
     for (std::uint32_t place = first_place; is_place(place) && (units = units_of(place)) != 0;
@@ -33387,8 +33446,9 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
         if (state_of(word) != message_state::claimed) {
             continue;
         }
-        // What a dead consumer was removing is for the next one that locks.
-        if (!known.is_dead(owner_of(word)) || removing_.load(std::memory_order_relaxed) == place ||
+        // What a dead consumer was giving back is for the next one that locks.
+        if (!known.is_dead(owner_of(word)) ||
+            static_cast<std::uint32_t>(returned_.load(std::memory_order_relaxed)) == place ||
             !at(place).word.compare_exchange_strong(word, block_word(nobody, message_state::free),
                                                     std::memory_order_acq_rel)) {
             unknown = true; // what is given up later does not count as released
@@ -33398,6 +33458,11 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
 }
 
 COHOLD_INLINE void message_store::pass_on(std::uint32_t place) noexcept {
+    const std::uint32_t used = used_.load(std::memory_order_relaxed);
+    const std::uint32_t bit = std::uint32_t{1} << at(place).priority % priorities;
+    if ((used & bit) == 0) [[unlikely]] {
+        used_.store(used | bit, std::memory_order_relaxed); // seen by those who see the tail
+    }
     const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
     inbox()[tail & (inbox_ - 1)] = place;
     next_step();
@@ -33428,7 +33493,11 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
         if (lock.is_from_dead()) [[unlikely]] {
             repair(me);
         }
-        list_inbox();
+        // While all have one priority, the next one is in the list.
+        const std::uint32_t used = used_.load(std::memory_order_acquire);
+        if (queued_.load(std::memory_order_relaxed) == 0 || (used & (used - 1)) != 0) {
+            list_inbox();
+        }
         if (listed_.load(std::memory_order_relaxed) != 0 &&
             (queued_.load(std::memory_order_relaxed) == 0 || ++pops_ >= pops_between_probes)) {
             pops_ = 0;
@@ -33459,6 +33528,12 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
                 next = at(next).next;
             }
             mine.cursor = next;
+            if (is_place(next)) {
+                for (std::uint32_t line = 0; line < 4; ++line) { // addresses are not checked
+                    __builtin_prefetch(
+                        reinterpret_cast<const std::byte*>(std::addressof(at(next))) + line * 64);
+                }
+            }
             note_list(priority);
             taken = {place,        block.length,
                      priority,     block.attempts,
@@ -33502,7 +33577,10 @@ COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
         // First: once no list tells of the message, nobody has a reason to lock, and to repair.
         released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         next_step();
-        remove(block, me);
+        remove(taken.place, me);
+        if (returned_.load(std::memory_order_relaxed) >> 32 >= units_ / 8 || spaces_.awaited()) {
+            give_back(me);
+        }
     }
     if (spaces_.awaited()) {
         spaces_.wake_all();
@@ -33546,21 +33624,60 @@ COHOLD_INLINE void message_store::append(std::uint32_t place) noexcept {
     note_list(priority);
 }
 
-// Can be repeated, until `removing_` is forgotten. That comes before the block is free: in one that
-// is free, producers may write any bytes to where its word was. In between it is a claim, which
-// they free if this process is killed.
-COHOLD_INLINE void message_store::remove(message_block& block, owner_word me) noexcept {
+COHOLD_INLINE void message_store::remove(std::uint32_t place, owner_word me) noexcept {
+    message_block& block = at(place);
     const std::uint32_t priority = block.priority % priorities;
     list& mine = lists_[priority];
     (is_place(block.previous) ? at(block.previous).next : mine.first) = block.next;
     (is_place(block.next) ? at(block.next).previous : mine.last) = block.previous;
     note_list(priority);
     next_step();
-    block.word.store(block_word(me, message_state::claimed), std::memory_order_release);
+    block.word.store(block_word(nobody, message_state::returned), std::memory_order_relaxed);
+    next_step();
+    gather(place, me);
     next_step();
     removing_.store(0, std::memory_order_relaxed);
     next_step();
-    block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
+}
+
+COHOLD_INLINE void message_store::gather(std::uint32_t place, owner_word me) noexcept {
+    const auto run = [](std::uint64_t units, std::uint32_t first) { return units << 32 | first; };
+    const std::uint64_t units = units_of(place);
+    const std::uint64_t now = returned_.load(std::memory_order_relaxed);
+    const auto first = static_cast<std::uint32_t>(now);
+    const std::uint64_t gathered = now >> 32;
+    if (place - first < gathered) [[unlikely]] {
+        return; // this is a repetition
+    }
+    if (gathered != 0 && place - first == gathered) [[likely]] {
+        returned_.store(run(gathered + units, first), std::memory_order_relaxed);
+    } else {
+        give_back(me);
+        returned_.store(units == 0 ? 0 : run(units, place), std::memory_order_relaxed);
+    }
+}
+
+// Can be repeated, until `returned_` is 0. That comes before the block is free: in one that is
+// free, producers may write any bytes to where its word was. In between it is a claim, which they
+// free if this process is killed.
+COHOLD_INLINE void message_store::give_back(owner_word me) noexcept {
+    const std::uint64_t run = returned_.load(std::memory_order_relaxed);
+    const auto first = static_cast<std::uint32_t>(run);
+    const auto units = static_cast<std::uint32_t>(run >> 32);
+    if (units == 0) {
+        return;
+    }
+    if (is_place(first) && units <= units_ - first) [[likely]] {
+        at(first).units.store(units, std::memory_order_relaxed);
+        next_step();
+        at(first).word.store(block_word(me, message_state::claimed), std::memory_order_relaxed);
+        next_step();
+        returned_.store(0, std::memory_order_relaxed);
+        next_step();
+        at(first).word.store(block_word(nobody, message_state::free), std::memory_order_release);
+    } else {
+        returned_.store(0, std::memory_order_relaxed); // the bytes are damaged
+    }
 }
 
 COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
@@ -33610,8 +33727,7 @@ COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
 
 [[gnu::noinline]] COHOLD_INLINE void message_store::repair(owner_word me) noexcept {
     if (const std::uint32_t place = removing_.load(std::memory_order_relaxed); is_place(place)) {
-        remove(at(place), me);
-        next_step();
+        remove(place, me);
     }
     verdicts known(header());
     std::uint64_t count = 0;
@@ -34264,14 +34380,23 @@ namespace detail {
     return (result == outcome::blocked || result == outcome::held) && !limit.is_none();
 }
 
+// Counts the attempts to find room. Is this one that must look everywhere: one that is not
+// repeated, or one before sleeping?
+[[nodiscard]] inline bool is_last(std::uint32_t& attempts, wait_limit limit) noexcept {
+    return attempts > waiting::adaptive::spins || limit.is_none() ||
+           ++attempts > waiting::adaptive::spins;
+}
+
 } // namespace detail
 
 COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,
                                                        detail::wait_limit limit,
                                                        std::error_code& ec) noexcept {
     const detail::deadline until = detail::patience_of(limit);
+    std::uint32_t attempts = 0;
     const auto attempt = [&]() noexcept {
-        return store_.push(bytes.get().data(), bytes.get().size(), priority, until, ec);
+        return store_.push(bytes.get().data(), bytes.get().size(), priority,
+                           detail::is_last(attempts, limit), until, ec);
     };
     detail::wait_result result{attempt(), false};
     if (detail::is_to_wait(result.what, limit)) {
@@ -34287,7 +34412,10 @@ COHOLD_INLINE detail::outcome shm_message_queue::find_room(size_type bytes, unsi
                                                            detail::wait_limit limit, place& found,
                                                            std::error_code& ec) noexcept {
     const detail::deadline until = detail::patience_of(limit);
-    const auto attempt = [&]() noexcept { return store_.claim(bytes, priority, until, found, ec); };
+    std::uint32_t attempts = 0;
+    const auto attempt = [&]() noexcept {
+        return store_.claim(bytes, priority, detail::is_last(attempts, limit), until, found, ec);
+    };
     const outcome result = attempt();
     return detail::is_to_wait(result, limit)
                ? detail::await<waiting::adaptive>(store_.spaces(), attempt, limit.start()).what

@@ -1,6 +1,7 @@
 // The operations of shm_message_queue and shm_service, for the rig.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -28,8 +29,9 @@ std::chrono::steady_clock::time_point soon() {
 }
 
 // A queue, of which everything is taken to tell what was in it. Then all of its room must be there.
-struct one {
-    cohold::shm_message_queue it{480};
+template <unsigned Room>
+struct with_room {
+    cohold::shm_message_queue it{Room};
 
     std::string tell() {
         std::string text = it.is_closed() ? "closed(" : "(";
@@ -53,6 +55,8 @@ struct one {
 };
 
 using queue = cohold::shm_message_queue;
+using one = with_room<480>;    // so small that every place is given back at once
+using roomy = with_room<2000>; // so large that four are given back together
 
 const std::string longer(70, 'l');
 
@@ -120,18 +124,27 @@ std::string drained(queue& from) {
     return text;
 }
 
-template <class Act>
+// Full, but for three places that were released; the next one makes them an eighth of the room.
+constexpr state gathered = {"three gathered", [](queue& q) {
+                                while (q.try_push("f", 2)) {
+                                }
+                                for (int i = 0; i < 3; ++i) {
+                                    static_cast<void>(q.try_pop());
+                                }
+                            }};
+
+template <class Subject = one, class Act>
 auto on_guard(registry& all, const std::string& name, const state& in, const Act& act,
               const char* how = "") {
     return all
-        .add<one>(
+        .add<Subject>(
             name, std::string(in.name) + how,
-            [&in](const segment& where) { in.make(where.construct<one>(crash::subject).it); },
-            [act](one& q) { return act(q.it); })
+            [&in](const segment& where) { in.make(where.construct<Subject>(crash::subject).it); },
+            [act](Subject& q) { return act(q.it); })
         .hasty("takes everything, and destroys it",
                [](const segment& where) {
-                   crash::said = drained(where.find<one>(crash::subject)->it);
-                   where.destroy<one>(crash::subject);
+                   crash::said = drained(where.find<Subject>(crash::subject)->it);
+                   where.destroy<Subject>(crash::subject);
                    crash::usurp(where);
                })
         .heals();
@@ -189,11 +202,22 @@ bool pop_two(queue& q) {
 
 void declare_pushes(registry& all) {
     for (const state& each : states) {
-        on(all, "try_push", each, push).meanwhile([](one& q) { return pop(q.it); });
+        // A bystander may be killed while it holds a message.
+        on(all, "try_push", each, push)
+            .meanwhile([](one& q) { return pop(q.it); })
+            .together([](one& q) {
+                push(q.it);
+                first_comes_last(q.it);
+            });
         on(all, "try_push", each, push_longer, ", a longer one").meanwhile([](one& q) {
             return push_other(q.it);
         });
-        on(all, "try_claim", each, write_in_place).meanwhile([](one& q) { return pop(q.it); });
+        on(all, "try_claim", each, write_in_place)
+            .meanwhile([](one& q) { return pop(q.it); })
+            .together([](one& q) {
+                write_in_place(q.it);
+                first_comes_last(q.it);
+            });
         on(
             all, "try_claim", each,
             [](queue& q) {
@@ -273,6 +297,31 @@ std::string refilled(queue& q) {
                                            : "other bytes ";
     }
     return text + (pushed ? "with it" : "without it");
+}
+
+void declare_gathered(registry& all) {
+    const std::string of = "shm_message_queue::";
+    on_guard<roomy>(all, of + "try_pop", gathered, pop).meanwhile([](roomy& q) {
+        return push_other(q.it);
+    });
+    on_guard<roomy>(all, of + "try_pop", gathered, pop_two, ", two at once").also([](roomy& q) {
+        pop(q.it);
+    });
+    on_guard<roomy>(all, of + "try_push", gathered, push_longer).meanwhile([](roomy& q) {
+        return pop(q.it);
+    });
+    on_guard<roomy>(all, of + "try_pop", gathered, pop, ", the room is filled")
+        .hasty("pushes, takes everything, fills the room, and destroys it",
+               [](const segment& where) {
+                   queue& q = where.find<roomy>(crash::subject)->it;
+                   static_cast<void>(q.try_push(longer));
+                   std::string text = drained(q);
+                   std::sort(text.begin(), text.end()); // what a dead one held comes at any time
+                   crash::said = text;
+                   crash::said += refilled(q);
+                   where.destroy<roomy>(crash::subject);
+                   crash::usurp(where);
+               });
 }
 
 void declare_guards(registry& all) {
@@ -434,6 +483,7 @@ struct cohold::type_description<calls> {
 void crash::declare(registry& all) {
     declare_pushes(all);
     declare_pops(all);
+    declare_gathered(all);
     declare_guards(all);
     declare_by_hand(all);
     declare_calls(all);

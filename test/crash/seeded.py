@@ -44,6 +44,14 @@ BUGS = [
      "        next_step();\n",
      "",
      "messages", "try_pop, one"),
+    ("released_places_are_free_while_they_are_still_gathered",
+     "        returned_.store(0, std::memory_order_relaxed);\n"
+     "        next_step();\n"
+     "        at(first).word.store(block_word(nobody, message_state::free), std::memory_order_release);\n",
+     "        at(first).word.store(block_word(nobody, message_state::free), std::memory_order_release);\n"
+     "        next_step();\n"
+     "        returned_.store(0, std::memory_order_relaxed);\n",
+     "messages", "try_pop, three gathered, the room is filled"),
     ("published_before_it_is_written",
      "        write_element(into, std::addressof(value));\n"
      "        publish(at, after);\n",

@@ -19,14 +19,23 @@ namespace detail {
     return (result == outcome::blocked || result == outcome::held) && !limit.is_none();
 }
 
+// Counts the attempts to find room. Is this one that must look everywhere: one that is not
+// repeated, or one before sleeping?
+[[nodiscard]] inline bool is_last(std::uint32_t& attempts, wait_limit limit) noexcept {
+    return attempts > waiting::adaptive::spins || limit.is_none() ||
+           ++attempts > waiting::adaptive::spins;
+}
+
 } // namespace detail
 
 COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,
                                                        detail::wait_limit limit,
                                                        std::error_code& ec) noexcept {
     const detail::deadline until = detail::patience_of(limit);
+    std::uint32_t attempts = 0;
     const auto attempt = [&]() noexcept {
-        return store_.push(bytes.get().data(), bytes.get().size(), priority, until, ec);
+        return store_.push(bytes.get().data(), bytes.get().size(), priority,
+                           detail::is_last(attempts, limit), until, ec);
     };
     detail::wait_result result{attempt(), false};
     if (detail::is_to_wait(result.what, limit)) {
@@ -42,7 +51,10 @@ COHOLD_INLINE detail::outcome shm_message_queue::find_room(size_type bytes, unsi
                                                            detail::wait_limit limit, place& found,
                                                            std::error_code& ec) noexcept {
     const detail::deadline until = detail::patience_of(limit);
-    const auto attempt = [&]() noexcept { return store_.claim(bytes, priority, until, found, ec); };
+    std::uint32_t attempts = 0;
+    const auto attempt = [&]() noexcept {
+        return store_.claim(bytes, priority, detail::is_last(attempts, limit), until, found, ec);
+    };
     const outcome result = attempt();
     return detail::is_to_wait(result, limit)
                ? detail::await<waiting::adaptive>(store_.spaces(), attempt, limit.start()).what

@@ -432,6 +432,23 @@ TEST_CASE("many threads, every message once, in the order of each producer") {
     CHECK(s.queue.empty());
 }
 
+TEST_CASE("room that was released, but is not given back yet, is found") {
+    scratch s(2000); // of which four short messages are an eighth
+    while (s.queue.try_push("short")) {
+    }
+    for (int i = 0; i < 3; ++i) {
+        CHECK(s.queue.try_pop());
+    }
+    CHECK(s.queue.try_push(std::string(150, 'x'))); // all of the three places
+    CHECK_FALSE(s.queue.try_push("short"));
+    CHECK(s.queue.try_pop());
+    CHECK(s.queue.push_for("short", std::chrono::seconds(60)));
+    CHECK_FALSE(s.queue.try_push("short"));
+    CHECK(s.queue.try_pop());
+    CHECK(s.queue.push("short"));
+    CHECK(s.queue.size() == 30);
+}
+
 TEST_CASE("room that is given up while another looks for some is not lost") {
     scratch s(480);
     std::atomic<bool> done{false};

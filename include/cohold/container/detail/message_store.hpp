@@ -25,7 +25,8 @@ enum class message_state : std::uint32_t {
     free = 0,
     claimed = 1, // by a producer; also a message that no consumer has listed yet
     queued = 2,  // in a list
-    held = 3     // in a list, while a consumer reads it
+    held = 3,    // in a list, while a consumer reads it
+    returned = 4 // released, but not free yet: see `returned_`
 };
 
 // The header of a block, followed by the bytes of the message. The whole memory is a row of blocks,
@@ -33,7 +34,7 @@ enum class message_state : std::uint32_t {
 // divided by making the second part in the free bytes first, and then shortening the first part.
 struct alignas(32) message_block {
     std::atomic<std::uint64_t> word;
-    std::uint32_t units; // of 32 bytes, including this header
+    std::atomic<std::uint32_t> units; // of 32 bytes, including this header
     std::uint32_t length;
     std::uint32_t next; // in its list; the place of a block is its distance from the first in units
     std::uint32_t previous;
@@ -63,7 +64,10 @@ struct message_place {
 /// and merge free neighbours. A message is passed on in `inbox`, a ring of places: *the store to
 /// `tail_` commits a push*. Consumers move places from the inbox into a list for each priority.
 /// *The store of {held, me} to a block's word takes a message*; it stays in its list, in its place.
-/// *The store of {free} to the word of the block returns the room*.
+/// Consumers gather blocks that they release one behind the other, and return them as one, when
+/// they are an eighth of the room: so producers seldom look at bytes that consumers have written. A
+/// producer that finds no room returns them itself, and one that waits does so before it sleeps.
+/// *The store of {free} to the word of a block returns the room*.
 ///
 /// If a process is killed: a block that it has claimed, but not passed on, is free as soon as a
 /// producer finds no room without it. A message that it holds is queued again, in its place, as
@@ -90,13 +94,14 @@ class message_store {
     // `closed`, for it makes no sense to wait then. They are errc::invalid_size, EINVAL,
     // errc::corrupt, not_owner, no_segment, and those of attaching.
 
-    // Claims a block for a message.
-    [[nodiscard]] outcome claim(std::uint64_t length, std::uint32_t priority, deadline until,
-                                message_place& claimed, std::error_code& ec) noexcept;
+    // Claims a block for a message. `thorough`: looks not only where room is found most often.
+    [[nodiscard]] outcome claim(std::uint64_t length, std::uint32_t priority, bool thorough,
+                                deadline until, message_place& claimed,
+                                std::error_code& ec) noexcept;
 
     // Claims, copies and passes on.
     [[nodiscard]] outcome push(const void* bytes, std::uint64_t length, std::uint32_t priority,
-                               deadline until, std::error_code& ec) noexcept;
+                               bool thorough, deadline until, std::error_code& ec) noexcept;
 
     // Passes on the first `length` bytes of what was claimed. If the queue is closed, gives them
     // up. If the lock cannot be had in time, the result is `held`, and the claim stays.
@@ -141,6 +146,7 @@ class message_store {
     static constexpr std::uint32_t least_units = 2; // of a block
     static constexpr std::uint64_t copied_at_once = 4096; // in bytes: longer copies need no lock
     static constexpr std::uint32_t pops_between_probes = 256;
+    static constexpr std::uint32_t blocks_at_hand = 4; // behind the place where room was found last
 
     struct list {
         std::uint32_t first;
@@ -152,7 +158,7 @@ class message_store {
     class side; // holds one of the locks
     class verdicts;
 
-    [[nodiscard]] message_block& at(std::uint32_t place) const noexcept {
+    [[nodiscard, gnu::always_inline]] message_block& at(std::uint32_t place) const noexcept {
         return reinterpret_cast<message_block*>(memory_.get())[inbox_units() + place];
     }
 
@@ -181,15 +187,21 @@ class message_store {
 
     // With the producers' lock:
 
-    [[nodiscard]] outcome allocate(std::uint64_t length, std::uint32_t priority, owner_word me,
-                                   message_place& claimed, std::error_code& ec) noexcept;
+    [[nodiscard]] outcome allocate(std::uint64_t length, std::uint32_t priority, bool thorough,
+                                   owner_word me, message_place& claimed,
+                                   std::error_code& ec) noexcept;
 
-    [[nodiscard]] std::uint32_t find_room(std::uint32_t units) noexcept;
+    // Passes no more than `most` blocks that are not free.
+    [[nodiscard]] std::uint32_t find_room(std::uint32_t units, std::uint32_t most) noexcept;
+
+    void prefetch_room(std::uint32_t place, std::uint32_t units, std::uint32_t rest) const noexcept;
+
+    // Returns what consumers have released; false if their lock cannot be had.
+    [[nodiscard, gnu::cold]] bool return_released(owner_word me) noexcept;
 
     // Frees what dead producers have claimed. `others`: do living producers of other processes have
-    // claims? `unknown`: may more room come by a claim that is given up, or by something that could
-    // not be looked at?
-    [[gnu::cold]] void free_dead_claims(owner_word me, bool& others, bool& unknown) noexcept;
+    // claims? `unknown`: may more room come by a claim that is given up?
+    [[gnu::cold]] void free_dead_claims(bool& others, bool& unknown) noexcept;
 
     void pass_on(std::uint32_t place) noexcept;
 
@@ -199,8 +211,13 @@ class message_store {
 
     void append(std::uint32_t place) noexcept;
 
-    // The block at `removing_`.
-    void remove(message_block& block, owner_word me) noexcept;
+    // Only the block at `removing_`. Can be repeated, until that is 0.
+    void remove(std::uint32_t place, owner_word me) noexcept;
+
+    void gather(std::uint32_t place, owner_word me) noexcept;
+
+    // What has been gathered.
+    void give_back(owner_word me) noexcept;
 
     // After a takeover from a dead consumer.
     [[gnu::cold]] void repair(owner_word me) noexcept;
@@ -220,6 +237,7 @@ class message_store {
     std::atomic<std::uint32_t> closed_{0};
     wait_word items_;
     wait_word spaces_;
+    std::atomic<std::uint32_t> used_{0}; // bits: priorities that messages have had
 
     alignas(64) robust_lock producers_;
     // No room for that many units, as long as no more than `full_at_` messages are released.
@@ -237,6 +255,8 @@ class message_store {
     std::atomic<std::uint32_t> removing_{0}; // the block that is being removed
     std::uint32_t pops_ = 0;                 // since the last probe
     list lists_[priorities] = {};
+    // What is gathered, to be returned: {units:32 | the place of the first block:32}, or 0.
+    alignas(8) std::atomic<std::uint64_t> returned_{0};
 
     friend struct message_layout;
 };
@@ -248,7 +268,8 @@ struct message_layout {
         offsetof(message_store, closed_) == 32 && offsetof(message_store, producers_) == 64 &&
         offsetof(message_store, tail_) == 128 && offsetof(message_store, consumers_) == 192 &&
         offsetof(message_store, head_) == 200 && offsetof(message_store, released_) == 208 &&
-        offsetof(message_store, lists_) == 232 && sizeof(message_store) == 768);
+        offsetof(message_store, lists_) == 232 && offsetof(message_store, returned_) == 744 &&
+        sizeof(message_store) == 768);
 };
 
 } // namespace detail

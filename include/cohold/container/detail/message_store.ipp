@@ -118,7 +118,7 @@ COHOLD_INLINE message_store::message_store(std::uint64_t capacity,
                   .allocate(static_cast<std::size_t>((count + 1) / 2))
                   ->blocks;
     message_block& all = at(first_place);
-    all.units = units_ - first_place;
+    all.units.store(units_ - first_place, std::memory_order_relaxed);
     all.word.store(block_word(nobody, message_state::free), std::memory_order_relaxed);
     capacity_ = capacity;
 }
@@ -141,7 +141,7 @@ COHOLD_INLINE message_store::~message_store() {
 // ---- both sides
 
 COHOLD_INLINE std::uint32_t message_store::units_of(std::uint32_t place) const noexcept {
-    const std::uint32_t units = at(place).units;
+    const std::uint32_t units = at(place).units.load(std::memory_order_relaxed);
     return units >= least_units && units <= units_ - place ? units : 0;
 }
 
@@ -176,18 +176,18 @@ COHOLD_INLINE void message_store::close() noexcept {
 // ---- producers
 
 COHOLD_INLINE outcome message_store::claim(std::uint64_t length, std::uint32_t priority,
-                                           deadline until, message_place& claimed,
+                                           bool thorough, deadline until, message_place& claimed,
                                            std::error_code& ec) noexcept {
     const owner_word me = enter(ec);
     if (ec) [[unlikely]] {
         return outcome::closed;
     }
     const side lock(producers_, header(), me, until);
-    return lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
+    return lock ? allocate(length, priority, thorough, me, claimed, ec) : outcome::held;
 }
 
 COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t length,
-                                          std::uint32_t priority, deadline until,
+                                          std::uint32_t priority, bool thorough, deadline until,
                                           std::error_code& ec) noexcept {
     message_place claimed;
     outcome what = outcome::done;
@@ -197,7 +197,7 @@ COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t lengt
             return outcome::closed;
         }
         const side lock(producers_, header(), me, until);
-        what = lock ? allocate(length, priority, me, claimed, ec) : outcome::held;
+        what = lock ? allocate(length, priority, thorough, me, claimed, ec) : outcome::held;
         if (what == outcome::done) {
             if (length != 0) { // no bytes may be at nullptr
                 std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
@@ -206,7 +206,7 @@ COHOLD_INLINE outcome message_store::push(const void* bytes, std::uint64_t lengt
         }
         return what;
     }
-    what = claim(length, priority, until, claimed, ec);
+    what = claim(length, priority, thorough, until, claimed, ec);
     if (what == outcome::done) {
         std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));
         what = commit(claimed, claimed.length, until, ec);
@@ -250,7 +250,7 @@ COHOLD_INLINE void message_store::abandon(const message_place& claimed) noexcept
 }
 
 COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_t priority,
-                                              owner_word me, message_place& claimed,
+                                              bool thorough, owner_word me, message_place& claimed,
                                               std::error_code& ec) noexcept {
     if (length > capacity_ || length > longest || priority >= priorities) [[unlikely]] {
         const error_context context("push", "shm_message_queue", "");
@@ -267,18 +267,33 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
         return outcome::closed;
     }
     const auto want = static_cast<std::uint32_t>(units_for(length));
-    // In this order: if the lock is free, all that has been released so far is free.
-    const std::uint64_t seen = released_.load(std::memory_order_acquire);
-    const bool quiet = consumers_.is_free();
-    if (want >= full_units_ && seen == full_at_) {
+    // No room was found for that many. Who waits does not ask what has been released since: it
+    // would take the lines of a consumer at work.
+    const bool noted = want >= full_units_;
+    if (noted && thorough && released_.load(std::memory_order_acquire) == full_at_) {
         return outcome::blocked;
     }
-    std::uint32_t place = find_room(want);
+    std::uint32_t place = find_room(want, thorough ? blocks_at_hand : 1);
     if (place == 0) [[unlikely]] {
+        if (!thorough) {
+            return outcome::blocked;
+        }
+        const std::uint64_t seen = released_.load(std::memory_order_acquire);
         bool others = false;
-        bool unknown = !quiet;
-        free_dead_claims(me, others, unknown);
-        place = find_room(want); // also what was given up before it was looked at
+        bool unknown = false;
+        if (return_released(me)) {
+            place = find_room(want, blocks_at_hand);
+            if (place == 0) {
+                place = find_room(want, units_);
+            }
+            if (place == 0) {
+                free_dead_claims(others, unknown);
+                place = find_room(want, units_); // also what was given up before it was looked at
+            }
+        } else {
+            place = find_room(want, units_);
+            others = unknown = true;
+        }
         if (place == 0) {
             if (!unknown) {
                 full_units_ = 0xffffffffu;
@@ -289,6 +304,9 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
             }
             return others ? outcome::held : outcome::blocked;
         }
+    }
+    if (noted) {
+        full_units_ = 0xffffffffu;
     }
     message_block& block = at(place);
     block.length = static_cast<std::uint32_t>(length);
@@ -301,13 +319,14 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
     return outcome::done;
 }
 
-COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcept {
+COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want,
+                                                     std::uint32_t most) noexcept {
     if (units_ <= first_place) {
         return 0;
     }
     const std::uint32_t start = is_place(rover_) ? rover_ : first_place;
     std::uint32_t place = start;
-    for (bool wrapped = false;;) {
+    for (bool wrapped = false; most != 0;) {
         message_block& block = at(place);
         std::uint32_t units = units_of(place);
         if (units == 0) {
@@ -320,27 +339,32 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
                 if (more == 0) {
                     return 0;
                 }
-                if (rover_ == place + units) {
+                units += more;
+                if (rover_ > place && rover_ - place < units) {
                     rover_ = place; // there is no block in the middle of one
                     next_step();
                 }
-                units += more;
-                block.units = units;
+                block.units.store(units, std::memory_order_relaxed);
                 next_step();
             }
             if (units >= want) {
-                if (units - want >= least_units) {
-                    message_block& rest = at(place + want);
-                    rest.units = units - want;
-                    rest.word.store(block_word(nobody, message_state::free),
+                const std::uint32_t rest = units - want;
+                if (rest >= least_units) {
+                    prefetch_room(place + want, want, rest);
+                    at(place + want).units.store(rest, std::memory_order_relaxed);
+                    at(place + want)
+                        .word.store(block_word(nobody, message_state::free),
                                     std::memory_order_relaxed);
                     next_step();
-                    block.units = units = want;
+                    units = want;
+                    block.units.store(want, std::memory_order_relaxed);
                     next_step();
                 }
                 rover_ = place + units < units_ ? place + units : first_place;
                 return place;
             }
+        } else {
+            --most;
         }
         place += units;
         if (place >= units_) {
@@ -354,23 +378,37 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
             return 0;
         }
     }
+    return 0;
 }
 
-[[gnu::noinline]] COHOLD_INLINE void message_store::free_dead_claims(owner_word me, bool& others,
-                                                                     bool& unknown) noexcept {
-    {
-        // What has been passed on is no claim: its state says so when it is listed.
-        const side lock(consumers_, header(), me, at_once);
-        if (!lock) {
-            unknown = true;
-            others = true;
-            return;
+// The bytes of messages that come soon, if they will be as long as this one. All that is asked for
+// is free, so no consumer needs it.
+COHOLD_INLINE void message_store::prefetch_room(std::uint32_t place, std::uint32_t units,
+                                                std::uint32_t rest) const noexcept {
+    constexpr std::uint32_t ahead = 512 / unit;
+    constexpr std::uint32_t most = 2048 / unit; // longer ones the processor sees by itself
+    if (units <= most && rest >= ahead + units) {
+        for (std::uint32_t each = 0; each < units; each += 2) {
+            prefetch_to_write(std::addressof(at(place + ahead + each)));
         }
-        if (lock.is_from_dead()) {
-            repair(me);
-        }
-        list_inbox();
     }
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool message_store::return_released(owner_word me) noexcept {
+    const side lock(consumers_, header(), me, at_once);
+    if (!lock) {
+        return false;
+    }
+    if (lock.is_from_dead()) {
+        repair(me);
+    }
+    list_inbox(); // what has been passed on is no claim: its state says so when it is listed
+    give_back(me);
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void message_store::free_dead_claims(bool& others,
+                                                                     bool& unknown) noexcept {
     verdicts known(header());
     std::uint32_t units = 0;
     for (std::uint32_t place = first_place; is_place(place) && (units = units_of(place)) != 0;
@@ -379,8 +417,9 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
         if (state_of(word) != message_state::claimed) {
             continue;
         }
-        // What a dead consumer was removing is for the next one that locks.
-        if (!known.is_dead(owner_of(word)) || removing_.load(std::memory_order_relaxed) == place ||
+        // What a dead consumer was giving back is for the next one that locks.
+        if (!known.is_dead(owner_of(word)) ||
+            static_cast<std::uint32_t>(returned_.load(std::memory_order_relaxed)) == place ||
             !at(place).word.compare_exchange_strong(word, block_word(nobody, message_state::free),
                                                     std::memory_order_acq_rel)) {
             unknown = true; // what is given up later does not count as released
@@ -390,6 +429,11 @@ COHOLD_INLINE std::uint32_t message_store::find_room(std::uint32_t want) noexcep
 }
 
 COHOLD_INLINE void message_store::pass_on(std::uint32_t place) noexcept {
+    const std::uint32_t used = used_.load(std::memory_order_relaxed);
+    const std::uint32_t bit = std::uint32_t{1} << at(place).priority % priorities;
+    if ((used & bit) == 0) [[unlikely]] {
+        used_.store(used | bit, std::memory_order_relaxed); // seen by those who see the tail
+    }
     const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
     inbox()[tail & (inbox_ - 1)] = place;
     next_step();
@@ -420,7 +464,11 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
         if (lock.is_from_dead()) [[unlikely]] {
             repair(me);
         }
-        list_inbox();
+        // While all have one priority, the next one is in the list.
+        const std::uint32_t used = used_.load(std::memory_order_acquire);
+        if (queued_.load(std::memory_order_relaxed) == 0 || (used & (used - 1)) != 0) {
+            list_inbox();
+        }
         if (listed_.load(std::memory_order_relaxed) != 0 &&
             (queued_.load(std::memory_order_relaxed) == 0 || ++pops_ >= pops_between_probes)) {
             pops_ = 0;
@@ -451,6 +499,12 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
                 next = at(next).next;
             }
             mine.cursor = next;
+            if (is_place(next)) {
+                for (std::uint32_t line = 0; line < 4; ++line) { // addresses are not checked
+                    __builtin_prefetch(
+                        reinterpret_cast<const std::byte*>(std::addressof(at(next))) + line * 64);
+                }
+            }
             note_list(priority);
             taken = {place,        block.length,
                      priority,     block.attempts,
@@ -494,7 +548,10 @@ COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
         // First: once no list tells of the message, nobody has a reason to lock, and to repair.
         released_.store(released_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         next_step();
-        remove(block, me);
+        remove(taken.place, me);
+        if (returned_.load(std::memory_order_relaxed) >> 32 >= units_ / 8 || spaces_.awaited()) {
+            give_back(me);
+        }
     }
     if (spaces_.awaited()) {
         spaces_.wake_all();
@@ -538,21 +595,60 @@ COHOLD_INLINE void message_store::append(std::uint32_t place) noexcept {
     note_list(priority);
 }
 
-// Can be repeated, until `removing_` is forgotten. That comes before the block is free: in one that
-// is free, producers may write any bytes to where its word was. In between it is a claim, which
-// they free if this process is killed.
-COHOLD_INLINE void message_store::remove(message_block& block, owner_word me) noexcept {
+COHOLD_INLINE void message_store::remove(std::uint32_t place, owner_word me) noexcept {
+    message_block& block = at(place);
     const std::uint32_t priority = block.priority % priorities;
     list& mine = lists_[priority];
     (is_place(block.previous) ? at(block.previous).next : mine.first) = block.next;
     (is_place(block.next) ? at(block.next).previous : mine.last) = block.previous;
     note_list(priority);
     next_step();
-    block.word.store(block_word(me, message_state::claimed), std::memory_order_release);
+    block.word.store(block_word(nobody, message_state::returned), std::memory_order_relaxed);
+    next_step();
+    gather(place, me);
     next_step();
     removing_.store(0, std::memory_order_relaxed);
     next_step();
-    block.word.store(block_word(nobody, message_state::free), std::memory_order_release);
+}
+
+COHOLD_INLINE void message_store::gather(std::uint32_t place, owner_word me) noexcept {
+    const auto run = [](std::uint64_t units, std::uint32_t first) { return units << 32 | first; };
+    const std::uint64_t units = units_of(place);
+    const std::uint64_t now = returned_.load(std::memory_order_relaxed);
+    const auto first = static_cast<std::uint32_t>(now);
+    const std::uint64_t gathered = now >> 32;
+    if (place - first < gathered) [[unlikely]] {
+        return; // this is a repetition
+    }
+    if (gathered != 0 && place - first == gathered) [[likely]] {
+        returned_.store(run(gathered + units, first), std::memory_order_relaxed);
+    } else {
+        give_back(me);
+        returned_.store(units == 0 ? 0 : run(units, place), std::memory_order_relaxed);
+    }
+}
+
+// Can be repeated, until `returned_` is 0. That comes before the block is free: in one that is
+// free, producers may write any bytes to where its word was. In between it is a claim, which they
+// free if this process is killed.
+COHOLD_INLINE void message_store::give_back(owner_word me) noexcept {
+    const std::uint64_t run = returned_.load(std::memory_order_relaxed);
+    const auto first = static_cast<std::uint32_t>(run);
+    const auto units = static_cast<std::uint32_t>(run >> 32);
+    if (units == 0) {
+        return;
+    }
+    if (is_place(first) && units <= units_ - first) [[likely]] {
+        at(first).units.store(units, std::memory_order_relaxed);
+        next_step();
+        at(first).word.store(block_word(me, message_state::claimed), std::memory_order_relaxed);
+        next_step();
+        returned_.store(0, std::memory_order_relaxed);
+        next_step();
+        at(first).word.store(block_word(nobody, message_state::free), std::memory_order_release);
+    } else {
+        returned_.store(0, std::memory_order_relaxed); // the bytes are damaged
+    }
 }
 
 COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
@@ -602,8 +698,7 @@ COHOLD_INLINE void message_store::note_list(std::uint32_t priority) noexcept {
 
 [[gnu::noinline]] COHOLD_INLINE void message_store::repair(owner_word me) noexcept {
     if (const std::uint32_t place = removing_.load(std::memory_order_relaxed); is_place(place)) {
-        remove(at(place), me);
-        next_step();
+        remove(place, me);
     }
     verdicts known(header());
     std::uint64_t count = 0;
