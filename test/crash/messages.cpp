@@ -404,6 +404,7 @@ struct calls {
             served += table.reply(*slot, me, true) ? 1 : 0;
         }
         std::vector<cohold::detail::call_slot*> all;
+        ec.clear(); // there was no other call
         while (auto* const slot = table.claim(cohold::detail::at_once, ec)) {
             all.push_back(slot);
             ++free;

@@ -253,6 +253,20 @@ BUGS = [
      "                if (word.load(std::memory_order_relaxed) == published(position_)) [[likely]] {\n",
      "                if (word.load(std::memory_order_relaxed) != 0) [[likely]] {\n",
      "messaging", "subscription::try_next, two, another publishes, arrays"),
+    ("a_dead_client_keeps_its_place",
+     "            case call_state::filling:\n"
+     "            case call_state::cancelled:\n"
+     "                available = !is_alive(header(), worker_of(word));\n",
+     "            case call_state::filling:\n"
+     "            case call_state::cancelled:\n"
+     "                available = false;\n",
+     "messages", "cancelled at once"),
+    ("a_change_of_a_pool_is_not_undone",
+     "    change.set(pool.free, block->next);\n"
+     "    change.set(pool.available, pool.available - 1);\n",
+     "    pool.free = block->next;\n"
+     "    change.set(pool.available, pool.available - 1);\n",
+     "pointers", "shm_pool::try_loan, and gone"),
 ]
 
 
