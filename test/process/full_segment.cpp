@@ -150,6 +150,59 @@ TEST_CASE("killed in a full segment: rolled back, and the next process can attac
     CHECK(s.here.recover() == 0);
 }
 
+namespace {
+
+// Allocates blocks of that size, as long as there is room.
+std::vector<char*> all_of(const segment& where, std::size_t size) {
+    auto bytes = where.allocator<char>();
+    std::vector<char*> blocks;
+    while (const auto block = bytes.try_allocate(size)) {
+        blocks.push_back(block.get());
+    }
+    return blocks;
+}
+
+// How many blocks does a process get that has been there all the time, after another one was
+// killed?
+template <class Act>
+std::size_t left_by(const Act& act) {
+    const std::string name = support::own_name("left");
+    const segment here = segment::create(name, {.size = 4194304, .reserve = 4194304});
+    here.construct<cohold::shm_guarded<int>>("lock", 1);
+    const support::ending killed = support::child([&] {
+                                       const segment mine = segment::open(name);
+                                       act(mine);
+                                       ::raise(SIGKILL);
+                                   }).wait();
+    CHECK(killed.signal == SIGKILL);
+    const std::size_t count = all_of(here, 128).size();
+    segment::remove(name);
+    return count;
+}
+
+} // namespace
+
+TEST_CASE("free blocks of a killed process's slabs are found when nothing else is left") {
+    CHECK(left_by([](const segment& mine) {
+              auto bytes = mine.allocator<char>();
+              const std::vector<char*> blocks = all_of(mine, 128);
+              for (std::size_t i = 0; i < blocks.size(); ++i) {
+                  if (i % 8 != 0) { // no slab is free
+                      bytes.deallocate(blocks[i], 128);
+                  }
+              }
+          }) > 20000);
+}
+
+TEST_CASE("what a killed process allocated in a section is found when nothing else is left") {
+    CHECK(left_by([](const segment& mine) {
+              mine.find<cohold::shm_guarded<int>>("lock")->with([&](int&) {
+                  all_of(mine, 128);
+                  ::raise(SIGKILL);
+              });
+          }) > 20000);
+}
+
 TEST_CASE("threads that first use a full segment, one after the other") {
     scene s;
     for (int i = 0; i < 8; ++i) {

@@ -50,8 +50,17 @@ transaction_for_slabs(segment_header& header) noexcept {
     return self(header, ec);
 }
 
-COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
-                             std::error_code& ec) noexcept {
+// Recovers dead processes: their sections may have allocated, and their slabs may have room. False
+// if there is none.
+[[gnu::noinline]] COHOLD_INLINE bool recovers_the_dead(segment_header& header) noexcept {
+    const report_keeper keeper;
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    return !ec && recover_all(header, me) != 0;
+}
+
+COHOLD_INLINE void* allocate_once(segment_header& header, std::uint64_t bytes,
+                                  std::uint64_t alignment, std::error_code& ec) noexcept {
     if (transaction* const mine = open_transaction(&header); mine != nullptr) {
         return mine->allocate(bytes, alignment, ec);
     }
@@ -68,6 +77,17 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     }
     heap::change change(heap::of(header), me);
     return change.allocate(bytes, alignment, ec);
+}
+
+COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+                             std::error_code& ec) noexcept {
+    void* made = allocate_once(header, bytes, alignment, ec);
+    if ((ec == errc::out_of_space || ec == errc::reserve_exceeded) && recovers_the_dead(header))
+        [[unlikely]] {
+        ec.clear();
+        made = allocate_once(header, bytes, alignment, ec);
+    }
+    return made;
 }
 
 [[gnu::noinline]] COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
