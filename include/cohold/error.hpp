@@ -79,7 +79,7 @@ inline constexpr errc_row errc_table[] = {
     {errc::invalid_name, std::errc::invalid_argument, "invalid name"},
     {errc::invalid_size, std::errc::invalid_argument, "invalid size"},
     {errc::invalid_alignment, std::errc::invalid_argument,
-     "invalid alignment: it must be a power of two up to 4096"},
+     "invalid alignment: it must be a power of two up to 2 MiB"},
     {errc::invalid_options, std::errc::invalid_argument, "the options contradict each other"},
     {errc::not_found, std::errc::no_such_file_or_directory,
      "no such object: check the name, and whether it has been created"},

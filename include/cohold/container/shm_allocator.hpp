@@ -55,7 +55,7 @@ class shm_allocator {
     ~shm_allocator() = default;
 
     /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if it is not
-    /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*:
+    /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 2 MiB). *Complexity*:
     /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
         T* const memory = at_hand(count);

@@ -599,7 +599,7 @@ class basic_queue {
         static_assert(std::is_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
                       "cohold: the elements of a shm_queue need a move constructor, and a "
                       "destructor that does not throw");
-        static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+        static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
     }
 
     // The largest number that makes sense in a call, for a queue or for the kernel.

@@ -52,7 +52,8 @@ struct alignas(16) heap_block {
 // (2004).
 class heap {
   public:
-    static constexpr std::uint64_t max_alignment = 4096;
+    // Every mapping of a segment begins at a multiple of this, as far as the segment is that large.
+    static constexpr std::uint64_t max_alignment = std::uint64_t{1} << 21;
     // The offset of the heap's state in the segment.
     static constexpr std::uint64_t offset = (control_bytes + table_bytes + 63) / 64 * 64;
 

@@ -60,6 +60,14 @@ COHOLD_INLINE char* reserve_aligned(std::size_t front, std::uint64_t bytes,
         errno = ENOMEM;
         return nullptr;
     }
+    // Where the last one was, there is room again as soon as it is gone.
+    static std::atomic<char*> last{nullptr};
+    if (char* const there = last.load(std::memory_order_relaxed);
+        there != nullptr && unit > page_size() &&
+        reinterpret_cast<std::uintptr_t>(there) % unit == 0 &&
+        reserve_addresses_at(there - front, front + bytes)) {
+        return there;
+    }
     const std::uint64_t all = front + bytes + (unit > page_size() ? unit : 0);
     auto* const start = static_cast<char*>(reserve_addresses(all));
     if (start == nullptr || unit <= page_size()) {
@@ -75,6 +83,7 @@ COHOLD_INLINE char* reserve_aligned(std::size_t front, std::uint64_t bytes,
     if (after != 0) {
         unmap(base + bytes, after);
     }
+    last.store(base, std::memory_order_relaxed);
     return base;
 }
 

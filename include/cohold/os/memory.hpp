@@ -61,6 +61,9 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
 // failure.
 void* reserve_addresses(std::uint64_t bytes) noexcept;
 
+// The same at an address, unless something is mapped there already. False on failure.
+[[nodiscard]] bool reserve_addresses_at(void* at, std::uint64_t bytes) noexcept;
+
 // Private memory at these addresses, unless something is mapped there already. False on failure.
 [[nodiscard]] bool map_private_at(void* at, std::size_t bytes) noexcept;
 

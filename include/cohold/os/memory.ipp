@@ -20,13 +20,22 @@ COHOLD_INLINE void* reserve_addresses(std::uint64_t bytes) noexcept {
     return at == MAP_FAILED ? nullptr : at;
 }
 
-COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
-    void* const got = ::mmap(at, bytes, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+COHOLD_INLINE bool map_at(void* at, std::size_t bytes, int protection, int flags) noexcept {
+    void* const got = ::mmap(at, bytes, protection,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
     if (got != at && got != MAP_FAILED) { // Linux before 4.17 takes the address as a hint
         ::munmap(got, bytes);
     }
     return got == at;
+}
+
+COHOLD_INLINE bool reserve_addresses_at(void* at, std::uint64_t bytes) noexcept {
+    return bytes <= PTRDIFF_MAX &&
+           map_at(at, static_cast<std::size_t>(bytes), PROT_NONE, MAP_NORESERVE);
+}
+
+COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
+    return map_at(at, bytes, PROT_READ | PROT_WRITE, 0);
 }
 
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {

@@ -56,8 +56,8 @@ struct alignas(4096) page {
     char bytes[4096];
 };
 
-struct alignas(8192) too_wide {
-    char bytes[8192];
+struct alignas(1 << 22) too_wide {
+    char bytes[1 << 22];
 };
 
 bool in_segment(const scratch::segment& segment, const void* at) {

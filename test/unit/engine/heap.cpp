@@ -119,7 +119,7 @@ TEST_CASE("every size at every alignment") {
     std::uint64_t payload = 0;
     constexpr std::size_t sizes[] = {0,   1,   15,  16,   17,   31,   32,   100,
                                      255, 256, 257, 1000, 4095, 4096, 4097, 20000};
-    for (std::size_t alignment = 1; alignment <= heap::max_alignment; alignment *= 2) {
+    for (std::size_t alignment = 1; alignment <= 65536; alignment *= 2) {
         for (const std::size_t bytes : sizes) {
             CAPTURE(alignment);
             CAPTURE(bytes);
@@ -250,7 +250,7 @@ TEST_CASE("impossible allocations are refused, and nothing changes") {
     };
     for (const std::uint64_t alignment :
          {std::uint64_t{0}, std::uint64_t{3}, std::uint64_t{24}, std::uint64_t{4095},
-          std::uint64_t{4097}, std::uint64_t{8192}, std::uint64_t{UINT64_MAX}}) {
+          std::uint64_t{4097}, std::uint64_t{1} << 22, std::uint64_t{UINT64_MAX}}) {
         refused(100, alignment, errc::invalid_alignment);
         CHECK(std::string(cohold::last_failure().what()).find(std::to_string(alignment)) !=
               std::string::npos);

@@ -116,7 +116,7 @@ constexpr void check_overwritten() noexcept {
                   "while others write, so they must be trivially copyable. Use a struct "
                   "instead of a std::pair, shm_guarded for one value of another type, and "
                   "shm_queue for many");
-    static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+    static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
 }
 
 // ---- waiting

@@ -101,6 +101,8 @@ class segment_memory {
         return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));
     }
 
+    [[nodiscard]] static std::uint64_t aligned_blocks(std::uint64_t reserve) noexcept;
+
     [[gnu::cold]] static char* map_anywhere(const native_object& object, std::uint64_t bytes,
                                             access_mode how) noexcept;
 

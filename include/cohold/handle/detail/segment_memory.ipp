@@ -4,6 +4,7 @@
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_IPP
 #define COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_IPP
 
+#include <bit>
 #include <cstring>
 #include <new>
 
@@ -33,6 +34,12 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object, st
     return ec ? segment_memory() : map(object, found, reserve, how, options, ec);
 }
 
+// The largest alignment that a block in a segment of that reserve can have.
+COHOLD_INLINE std::uint64_t segment_memory::aligned_blocks(std::uint64_t reserve) noexcept {
+    const std::uint64_t largest = std::bit_floor(reserve);
+    return larger(page_size(), largest < heap::max_alignment ? largest : heap::max_alignment);
+}
+
 // The object, with the page before it; nullptr if it cannot be had in this way.
 COHOLD_INLINE char* segment_memory::map_anywhere(const native_object& object, std::uint64_t bytes,
                                                  access_mode how) noexcept {
@@ -52,7 +59,8 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object,
                                                  std::error_code& ec) noexcept {
     // The unit of the mapping's address; and the reserve, if it consists of hugetlb pages.
     std::uint64_t reserve = wanted;
-    std::uint64_t unit = options.huge == huge_pages::none ? page_size() : huge_page_bytes;
+    std::uint64_t unit =
+        options.huge == huge_pages::none ? aligned_blocks(wanted) : huge_page_bytes;
     if (object.descriptor() >= 0) {
         if (const std::uint64_t huge = hugetlb_page(object.descriptor()); huge != 0) {
             unit = huge;
