@@ -48,6 +48,20 @@ int main() {
         // #endregion statistics
     }
     {
+        // #region trim
+        const auto small = segment::open("example-sizes");
+        auto memory = small.allocator<char>();
+        const auto block = memory.allocate(4 << 20);
+        memory.deallocate(block, 4 << 20); // free, but still backed by memory
+
+        const std::size_t before = small.committed();
+        const std::size_t given = small.trim();
+        check(given >= (4 << 20) - 8192);           // all but the ends of the block
+        check(small.committed() <= before - given); // for all processes
+        check(memory.allocate(4 << 20) != nullptr); // which takes it again
+        // #endregion trim
+    }
+    {
         // #region replace
         const auto old = segment::open("example-sizes");
         const auto fresh = segment::replace("example-sizes", {.size = 65536});

@@ -312,7 +312,7 @@ inline constexpr errc_row errc_table[] = {
     {errc::invalid_name, std::errc::invalid_argument, "invalid name"},
     {errc::invalid_size, std::errc::invalid_argument, "invalid size"},
     {errc::invalid_alignment, std::errc::invalid_argument,
-     "invalid alignment: it must be a power of two up to 4096"},
+     "invalid alignment: it must be a power of two up to 2 MiB"},
     {errc::invalid_options, std::errc::invalid_argument, "the options contradict each other"},
     {errc::not_found, std::errc::no_such_file_or_directory,
      "no such object: check the name, and whether it has been created"},
@@ -4341,6 +4341,9 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
 // failure.
 void* reserve_addresses(std::uint64_t bytes) noexcept;
 
+// The same at an address, unless something is mapped there already. False on failure.
+[[nodiscard]] bool reserve_addresses_at(void* at, std::uint64_t bytes) noexcept;
+
 // Private memory at these addresses, unless something is mapped there already. False on failure.
 [[nodiscard]] bool map_private_at(void* at, std::size_t bytes) noexcept;
 
@@ -4459,13 +4462,22 @@ COHOLD_INLINE void* reserve_addresses(std::uint64_t bytes) noexcept {
     return at == MAP_FAILED ? nullptr : at;
 }
 
-COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
-    void* const got = ::mmap(at, bytes, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+COHOLD_INLINE bool map_at(void* at, std::size_t bytes, int protection, int flags) noexcept {
+    void* const got = ::mmap(at, bytes, protection,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
     if (got != at && got != MAP_FAILED) { // Linux before 4.17 takes the address as a hint
         ::munmap(got, bytes);
     }
     return got == at;
+}
+
+COHOLD_INLINE bool reserve_addresses_at(void* at, std::uint64_t bytes) noexcept {
+    return bytes <= PTRDIFF_MAX &&
+           map_at(at, static_cast<std::size_t>(bytes), PROT_NONE, MAP_NORESERVE);
+}
+
+COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
+    return map_at(at, bytes, PROT_READ | PROT_WRITE, 0);
 }
 
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
@@ -5232,6 +5244,10 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
 [[gnu::cold]] void populate(void* mapping, std::uint64_t from, std::uint64_t to,
                             std::error_code& ec) noexcept;
 
+// Gives the memory of the pages [from, to) of a shared mapping back to the kernel.
+[[gnu::cold]] void remove_pages(void* mapping, std::uint64_t from, std::uint64_t to,
+                                std::error_code& ec) noexcept;
+
 // ---- advice and huge pages
 
 // The size of the pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with
@@ -5436,6 +5452,20 @@ COHOLD_INLINE void populate(void* mapping, std::uint64_t from, std::uint64_t to,
         fail_for_memory(ec, end - begin);
     } else if (error != 0) {
         fail_errno(ec, error, "madvise(MADV_POPULATE_WRITE)");
+    }
+}
+
+COHOLD_INLINE void remove_pages(void* mapping, std::uint64_t from, std::uint64_t to,
+                                std::error_code& ec) noexcept {
+    if (::madvise(static_cast<char*>(mapping) + from, static_cast<std::size_t>(to - from),
+                  MADV_REMOVE) == 0) {
+        return;
+    }
+    if (errno == EINVAL || errno == EOPNOTSUPP) {
+        fail(ec, errc::unsupported,
+             "madvise(MADV_REMOVE): not for memory that is locked (mlock), or in hugetlb pages");
+    } else {
+        fail_errno(ec, errno, "madvise(MADV_REMOVE)");
     }
 }
 
@@ -6428,6 +6458,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; if `at` is not null, at that address, replacing what is mapped there |
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that the user obtained by other means |
 /// | `M::close(native)` | – | closes the native handle; mappings stay |
+/// | `M::release(native, mapping, from, to, ec)` | – | optional: gives the memory of the pages [from, to) back to the kernel; `back` for them gets it again |
 /// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, according to `creation::huge_page` |
 /// | `M::seal(native, seals, ec)` | – | optional: permanently forbids what `seals`, an enum seal, says |
 /// | `M::settle(native, name, ec)` | – | optional: waits until the contents of the object and, if `name` is not empty, its name would survive a power failure |
@@ -7452,6 +7483,12 @@ struct anonymous {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
+    [[gnu::cold]] static void release(const anonymous_memory& /*memory*/, void* mapping,
+                                      std::uint64_t from, std::uint64_t to,
+                                      std::error_code& ec) noexcept {
+        detail::remove_pages(mapping, from, to, ec);
+    }
+
     /// Maps the same pages once more, with mremap(2) of zero bytes.
     [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes,
                                    access_mode how, void* at, std::error_code& ec) noexcept;
@@ -7690,6 +7727,11 @@ struct descriptor_object {
     // process that may not write, only a tmpfs is populated.
     [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
                                    std::uint64_t bytes, std::error_code& ec) noexcept;
+
+    // Makes a hole of whole pages.
+    [[gnu::cold]] static void release(const file_descriptor& file, void* /*mapping*/,
+                                      std::uint64_t from, std::uint64_t to,
+                                      std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes,
                                    access_mode how, void* at, std::error_code& ec) noexcept;
@@ -8155,6 +8197,28 @@ COHOLD_INLINE void descriptor_object::fill(const file_descriptor& file, access_m
                                                              : space_left(file.value)));
     } else if (error != 0) {
         fail_to_back(file.value, error, 0, bytes, ec);
+    }
+}
+
+COHOLD_INLINE void descriptor_object::release(const file_descriptor& file, void* /*mapping*/,
+                                              std::uint64_t from, std::uint64_t to,
+                                              std::error_code& ec) noexcept {
+    if (hugetlb_page(file.value) != 0) {
+        fail(ec, errc::unsupported, "hugetlb pages are kept, because there may be no others later");
+        return;
+    }
+    const int error = allocate(file.value, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to);
+    if (is_without_fallocate(error)) {
+        fail(ec, errc::unsupported, "fallocate: this file system makes no holes");
+    } else if (error == EPERM) {
+        fail(ec, errc::permission_denied,
+             "fallocate: errno %d (EPERM), as for a memfd that is sealed against writing, or a "
+             "file that is immutable or append-only (chattr)",
+             error);
+    } else if (error == EBADF) {
+        fail(ec, errc::read_only, "fallocate: errno %d", error);
+    } else if (error != 0) {
+        fail_errno(ec, error, "fallocate");
     }
 }
 
@@ -8896,6 +8960,12 @@ struct system_v {
     [[gnu::cold]] static void back(const system_v_id& object, void* mapping, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept;
 
+    [[gnu::cold]] static void release(const system_v_id& /*object*/, void* mapping,
+                                      std::uint64_t from, std::uint64_t to,
+                                      std::error_code& ec) noexcept {
+        detail::remove_pages(mapping, from, to, ec);
+    }
+
     [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access_mode how,
                                    void* at, std::error_code& ec) noexcept;
 
@@ -9354,6 +9424,9 @@ struct segment_header {
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
     // Incremented before and after something is undone, so that readers without a lock read again.
     std::atomic<std::uint64_t> rollbacks;
+    // 0, or the object_word() of the object of which free pages have been given back. A copy of it,
+    // which may have lost others, is a different object.
+    std::atomic<std::uint64_t> trimmed;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -9395,6 +9468,7 @@ static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
 static_assert(offsetof(segment_header, rollbacks) == 648);
+static_assert(offsetof(segment_header, trimmed) == 656);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {
@@ -9549,6 +9623,8 @@ struct mechanism_calls {
     void (*reclaim)(std::string_view name) noexcept;
     void (*seal)(const void* native, enum seal seals, std::error_code& ec) noexcept;
     void (*settle)(const void* native, std::string_view name, std::error_code& ec) noexcept;
+    void (*release)(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                    std::error_code& ec) noexcept;
     // Gives memory to the holes in the first `bytes`.
     void (*fill)(const void* native, access_mode how, void* mapping, std::uint64_t bytes,
                  std::error_code& ec) noexcept;
@@ -10325,6 +10401,14 @@ struct alignas(16) local_mapping {
     bool is_read_only;     // copies of objects in it that lie elsewhere still name this segment
     // How many participants the segment has room for, as first read from it; 0 if not read yet.
     mutable std::atomic<std::uint32_t> participants;
+
+    // Distinguishes the object from copies of it. Never 0.
+    [[nodiscard]] static std::uint64_t word_of(std::uint64_t device, std::uint64_t inode) noexcept {
+        const std::uint64_t both[] = {device, inode};
+        return hash64({reinterpret_cast<const char*>(both), sizeof both}) | 1;
+    }
+
+    [[nodiscard]] std::uint64_t object_word() const noexcept { return word_of(device, inode); }
 };
 
 inline const local_mapping& local_of(const segment_header& header) noexcept {
@@ -10345,6 +10429,10 @@ inline const local_mapping& local_of(const segment_header& header) noexcept {
 // Gives real memory to the bytes [from, to).
 [[gnu::cold]] void back_segment(const local_mapping& local, void* base, std::uint64_t from,
                                 std::uint64_t to, std::error_code& ec) noexcept;
+
+// Gives the memory of the whole pages [from, to) back to the kernel.
+[[gnu::cold]] void release_segment(const local_mapping& local, void* base, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept;
 
 // `present` is the token in the slot at the time of the call. Calls publish(context, token) while
 // no other process can claim the slot, and returns the page that keeps the claim.
@@ -10496,6 +10584,18 @@ COHOLD_INLINE void back_segment(const local_mapping& local, void* base, std::uin
     const lent_native native(local, "so it cannot grow", ec);
     if (!ec) {
         local.calls->back((*native).native, base, from, to, ec);
+    }
+}
+
+COHOLD_INLINE void release_segment(const local_mapping& local, void* base, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept {
+    if (local.calls->release == nullptr) {
+        fail(ec, errc::unsupported, "this mechanism has no function that gives memory back");
+        return;
+    }
+    const lent_native native(local, "so no memory can be given back", ec);
+    if (!ec) {
+        local.calls->release((*native).native, base, from, to, ec);
     }
 }
 
@@ -11375,11 +11475,44 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Pages of a free block that have been given back to the kernel. Nothing may touch them before they
+// have memory again, because a full file system has none for them.
+struct heap_holes {
+    alignas(8) std::uint64_t begin = 0; // offsets of whole pages
+    alignas(8) std::uint64_t end = 0;
+    alignas(8) std::uint64_t filled = 0; // so many bytes between these offsets do have memory
+
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return end - begin; }
+
+    // Those before that offset, and those from it on.
+    [[nodiscard]] heap_holes before(std::uint64_t offset) const noexcept {
+        return begin < offset ? part(begin, end < offset ? end : offset) : heap_holes{};
+    }
+
+    [[nodiscard]] heap_holes from(std::uint64_t offset) const noexcept {
+        return offset < end ? part(begin < offset ? offset : begin, end) : heap_holes{};
+    }
+
+    // Those of two neighbours.
+    [[nodiscard]] heap_holes with(const heap_holes& after) const noexcept {
+        if (bytes() == 0 || after.bytes() == 0) {
+            return bytes() == 0 ? after : *this;
+        }
+        return {begin, after.end, filled + after.filled + (after.begin - end)};
+    }
+
+  private:
+    [[nodiscard]] heap_holes part(std::uint64_t first, std::uint64_t last) const noexcept {
+        return {first, last, filled < last - first ? filled : last - first};
+    }
+};
+
 // A block. Offsets are relative to the beginning of the segment; sizes are those of the payload in
 // bytes, and multiples of 16.
 struct alignas(16) heap_block {
-    // Bit 0: free. Bit 1: the blocks of a slab. Bit 2: the heap's own. Bits 4 to 47: size. Bits 48
-    // to 63: the mark of an allocated block, computed from its offset.
+    // Bit 0: free. Bit 1: the blocks of a slab. Bit 2: the heap's own. Bit 3: free, and some of its
+    // pages have been given back to the kernel. Bits 4 to 47: size. Bits 48 to 63: the mark of an
+    // allocated block, computed from its offset.
     alignas(8) std::uint64_t word;
     alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
     alignas(
@@ -11392,7 +11525,16 @@ struct alignas(16) heap_block {
 
     static constexpr std::uint64_t slab_bit = 2;
     static constexpr std::uint64_t own_bit = 4;
+    static constexpr std::uint64_t holes_bit = 8;
 };
+
+// Free, with holes_bit.
+struct trimmed_block : heap_block {
+    heap_holes holes;
+};
+
+static_assert(sizeof(heap_block) == 32 && sizeof(trimmed_block) == 64 &&
+              offsetof(heap_holes, filled) == 16);
 
 // Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
 // are always one block, whatever the order in which blocks are freed. Everything happens in a
@@ -11407,7 +11549,8 @@ struct alignas(16) heap_block {
 // (2004).
 class heap {
   public:
-    static constexpr std::uint64_t max_alignment = 4096;
+    // Every mapping of a segment begins at a multiple of this, as far as the segment is that large.
+    static constexpr std::uint64_t max_alignment = std::uint64_t{1} << 21;
     // The offset of the heap's state in the segment.
     static constexpr std::uint64_t offset = (control_bytes + table_bytes + 63) / 64 * 64;
 
@@ -11439,6 +11582,14 @@ class heap {
         // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
         // program with a message. A block of a slab becomes free in its third bitmap.
         void deallocate(void* pointer) noexcept;
+
+        // Makes a block that is in no slab larger or smaller, where it is. False, without effect,
+        // if it is something else, or if there is no free memory behind it. The segment grows for
+        // it if it is the last block, and if there is no other place for so large a block.
+        [[nodiscard, gnu::cold]] bool resize(void* pointer, std::uint64_t bytes) noexcept {
+            return heap_.slab_around(heap_.offset_of(pointer)) == nullptr &&
+                   heap_.resize(pointer, bytes);
+        }
 
         // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
@@ -11493,6 +11644,13 @@ class heap {
         void uncount(void* block) noexcept { count(block, true); }
 
         void recount(void* block) noexcept { count(block, false); }
+
+        // Gives pages of free blocks back to the kernel, those of a limited number of blocks.
+        // Returns how many bytes; `more`: there may be further ones. Nothing may have been changed
+        // in the change before. *Errors*: those of the mechanism's release.
+        [[gnu::cold]] std::uint64_t trim(bool& more, std::error_code& ec) noexcept {
+            return heap_.trim(more, ec);
+        }
 
         // Commits the changes so far, and keeps the lock.
         void keep() noexcept { heap_.commit(); }
@@ -11549,6 +11707,15 @@ class heap {
     }
 
     [[nodiscard]] bool has_orphans(std::uint32_t which) noexcept;
+
+    // What a free block of that size at that place could give back: its whole pages, without the
+    // words of the heap.
+    [[nodiscard]] static heap_holes pages_inside(std::uint64_t place, std::uint64_t size) noexcept {
+        const std::uint64_t page = page_size();
+        const std::uint64_t begin = (place + sizeof(trimmed_block) + page - 1) / page * page;
+        const std::uint64_t end = (place + overhead + size) / page * page;
+        return begin < end ? heap_holes{begin, end} : heap_holes{};
+    }
 
     // Is there a free block of at least that size? The lock must be held.
     [[nodiscard]] bool has_room(std::uint64_t size) noexcept {
@@ -11673,16 +11840,57 @@ class heap {
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
-    // The same without growing; nullptr if no block fits, or if the block at `damaged` is.
-    // `kind`: the bit of a block that is not the program's.
+    // Why there is no block, although one fits.
+    struct obstacle {
+        std::uint64_t damaged = 0; // the place of a block
+        std::error_code unbacked;  // pages that were given back cannot be had again
+
+        [[nodiscard]] bool is_there() const noexcept { return damaged != 0 || unbacked; }
+    };
+
+    // The same without growing; nullptr if no block fits, or if there is an obstacle. `kind`: the
+    // bit of a block that is not the program's.
     void* allocate_here(const bounds& all, std::uint64_t need, std::uint64_t alignment,
-                        std::uint64_t kind, std::uint64_t& damaged) noexcept;
+                        std::uint64_t kind, obstacle& why) noexcept;
 
     // `kind`: what the block must be.
     void deallocate(void* pointer, std::uint64_t kind) noexcept;
 
+    [[nodiscard]] bool resize(void* pointer, std::uint64_t bytes) noexcept;
+
     // Puts a block of `size` bytes into its list, and writes its word.
-    void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept;
+    void put_free(const bounds& all, std::uint64_t place, std::uint64_t size,
+                  const heap_holes& holes) noexcept;
+
+    // ---- pages that have been given back
+
+    [[nodiscard]] heap_holes holes_of(std::uint64_t place) noexcept {
+        return (at(place).word & heap_block::holes_bit) == 0 ? heap_holes{} : read_holes(place);
+    }
+
+    [[nodiscard, gnu::cold]] heap_holes read_holes(std::uint64_t place) noexcept;
+
+    [[gnu::cold]] void write_holes(std::uint64_t place, const heap_holes& holes) noexcept;
+
+    // Those that an allocation from a free block touches: `touched` of its holes, `before` and
+    // `after` them the others.
+    struct cut_holes {
+        heap_holes before;
+        heap_holes touched;
+        heap_holes after;
+    };
+
+    [[nodiscard, gnu::cold]] cut_holes cut(std::uint64_t place, std::uint64_t need,
+                                           std::uint64_t alignment) noexcept;
+
+    // Gives them memory again.
+    [[gnu::cold]] void back(const heap_holes& holes, std::error_code& ec) noexcept;
+
+    // A free block that fits and needs no further memory; 0 if there is none.
+    [[nodiscard, gnu::cold]] std::uint64_t find_backed(const bounds& all, std::uint64_t need,
+                                                       std::uint64_t alignment) noexcept;
+
+    [[gnu::cold]] std::uint64_t trim(bool& more, std::error_code& ec) noexcept;
 
     // Removes a listed block from its list. The caller must write its word, unless the block ceases
     // to exist.
@@ -11706,11 +11914,13 @@ class heap {
     // Splits a block off the front of the block at `place`, so that the payload of the rest is
     // aligned. Returns the rest.
     [[gnu::cold]] std::uint64_t cut_front(const bounds& all, std::uint64_t place,
-                                          std::uint64_t alignment) noexcept;
+                                          std::uint64_t alignment,
+                                          const heap_holes& holes) noexcept;
 
     // Splits off and frees what the block at `place` has beyond `need` bytes. Returns the size of
     // the block after that.
-    std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need) noexcept;
+    std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need,
+                           const heap_holes& holes) noexcept;
 
     // The caller must write the words.
     void split(std::uint64_t place, std::uint64_t rest, std::uint64_t size) noexcept {
@@ -11722,10 +11932,17 @@ class heap {
     // for more.
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept;
 
+    // The same, although another free block may be as large: the last one will be.
+    [[gnu::cold]] void grow_end_for(std::uint64_t size, std::error_code& ec) noexcept;
+
     [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept;
 
     // Makes the bytes after the last block a part of the heap.
     [[gnu::cold]] void take_in(std::error_code& ec) noexcept;
+
+    // Ends the program if the block is no block in use because something was written behind the end
+    // of it, or of the one before it.
+    [[gnu::cold]] void refuse_overrun(const bounds& all, std::uint64_t here) noexcept;
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t place, std::error_code& ec) noexcept;
 
@@ -11786,6 +12003,10 @@ class heap {
 
 static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16 + 8);
 
+// Gives the pages of free memory back to the kernel. Returns how many bytes.
+[[gnu::cold]] std::uint64_t trim_heap(segment_header& header, owner_word me,
+                                      std::error_code& ec) noexcept;
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -11806,7 +12027,7 @@ COHOLD_INLINE void heap::format(std::uint64_t first) noexcept {
     at(end_).word = 0; // a last block of zero bytes, which is never free
     at(end_).previous = first;
     at(first).previous = 0;
-    put_free(own_bounds(), first, end_ - first - overhead);
+    put_free(own_bounds(), first, end_ - first - overhead, {});
     commit();
 }
 
@@ -11888,27 +12109,31 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
         return nullptr;
     }
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-    std::uint64_t damaged = 0;
-    void* made = allocate_here(own_bounds(), need, alignment, 0, damaged);
-    if (made == nullptr && damaged == 0 && log_size_ == 0 && take_back_all() != 0) {
-        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+    obstacle why;
+    void* made = allocate_here(own_bounds(), need, alignment, 0, why);
+    if (made == nullptr && !why.is_there() && log_size_ == 0 && take_back_all() != 0) {
+        made = allocate_here(own_bounds(), need, alignment, 0, why);
     }
-    if (made == nullptr && damaged == 0) {
+    if (made == nullptr && !why.is_there()) {
         grow_for(alignment <= 16 ? need : need + alignment + smallest, ec);
         if (ec) {
             return nullptr;
         }
-        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+        made = allocate_here(own_bounds(), need, alignment, 0, why);
     }
     if (made == nullptr) [[unlikely]] {
-        fail_damaged(damaged, ec);
+        if (why.unbacked) {
+            ec = why.unbacked; // reported already
+        } else {
+            fail_damaged(why.damaged, ec);
+        }
     }
     return made;
 }
 
 COHOLD_INLINE void* heap::allocate_here(const bounds& all, std::uint64_t need,
                                         std::uint64_t alignment, std::uint64_t kind,
-                                        std::uint64_t& damaged) noexcept {
+                                        obstacle& why) noexcept {
     std::uint64_t found =
         alignment <= 16 ? find_free(all, need) : find_aligned(all, need, alignment);
     if (found == 0) {
@@ -11916,15 +12141,35 @@ COHOLD_INLINE void* heap::allocate_here(const bounds& all, std::uint64_t need,
     }
     if (!is_listed(all, found) || at(found).size() < need ||
         (alignment > 16 && !fits(found, need, alignment))) [[unlikely]] {
-        damaged = found;
+        why.damaged = found;
         return nullptr;
+    }
+    cut_holes holes;
+    if ((at(found).word & heap_block::holes_bit) != 0) [[unlikely]] {
+        holes = cut(found, need, alignment);
+        if (holes.touched.bytes() != 0) {
+            back(holes.touched, why.unbacked);
+            if (why.unbacked) {
+                found = find_backed(all, need, alignment);
+                if (found == 0) {
+                    return nullptr;
+                }
+                why.unbacked.clear();
+                holes = cut(found, need, alignment);
+            }
+        }
+        // Rolling this back needs them.
+        heap_holes& words = reinterpret_cast<trimmed_block&>(at(found)).holes;
+        set(words.begin, words.begin);
+        set(words.end, words.end);
+        set(words.filled, words.filled);
     }
     remove_free(found);
     if (alignment > 16) {
-        found = cut_front(all, found, alignment);
+        found = cut_front(all, found, alignment, holes.before);
     }
     heap_block& block = at(found);
-    const std::uint64_t size = cut_back(all, found, need);
+    const std::uint64_t size = cut_back(all, found, need, holes.after);
     set(block.word, size | mark_of(found) | kind);
     // Rolling this back needs the links, which the caller may overwrite during the change.
     set(block.next_free, 0);
@@ -11941,6 +12186,7 @@ COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept 
     if (!is_in_use(all, here) ||
         (at(here).word & (heap_block::slab_bit | heap_block::own_bit)) != kind) [[unlikely]] {
         if (config::heap_checks && kind == 0) {
+            refuse_overrun(all, here);
             refuse(pointer, here + overhead);
         }
         return;
@@ -11958,11 +12204,14 @@ COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept 
     if (kind == 0) {
         set(used_, used_ - size);
     }
+    heap_holes holes;
     if (joins_next) {
+        holes = holes_of(next);
         remove_free(next);
         size += at(next).size() + overhead;
     }
     if (joins_previous) {
+        holes = holes_of(previous).with(holes);
         remove_free(previous);
         // Clears the mark, so that a second free is detected even now.
         set(at(here).word, 0);
@@ -11970,11 +12219,79 @@ COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept 
         here = previous;
     }
     set(at(here + overhead + size).previous, here);
-    put_free(all, here, size);
+    put_free(all, here, size, holes);
 }
 
-COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place,
-                                  std::uint64_t size) noexcept {
+COHOLD_INLINE bool heap::resize(void* pointer, std::uint64_t bytes) noexcept {
+    const std::uint64_t here = place_of(pointer);
+    if (bytes > local_of(header()).reserve || !is_in_use(here) ||
+        (at(here).word & (heap_block::slab_bit | heap_block::own_bit)) != 0) {
+        return false;
+    }
+    const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
+    const std::uint64_t size = at(here).size();
+    const std::uint64_t next = here + overhead + size;
+    // The free block behind it, and its size with the 16 bytes before its payload; 0: there is
+    // none.
+    const auto behind = [&]() noexcept -> std::uint64_t {
+        return is_listed(own_bounds(), next) ? at(next).size() + overhead : 0;
+    };
+    if (need > size + behind()) {
+        const bool last = next == end_ || (behind() != 0 && next + behind() == end_);
+        if (!last || find_free(own_bounds(), need) != 0) {
+            return false;
+        }
+        const report_keeper keeper;
+        std::error_code ec;
+        take_in(ec);
+        if (!ec && need > size + behind()) {
+            grow_end_for(need - size, ec);
+        }
+        if (ec || need > size + behind()) {
+            return false;
+        }
+    }
+    const bounds all = own_bounds();
+    std::uint64_t whole = size + behind();
+    heap_holes holes;
+    if (whole != size) {
+        holes = holes_of(next);
+        const std::uint64_t page = page_size();
+        const std::uint64_t used =
+            (here + overhead + need + sizeof(trimmed_block) + page - 1) / page * page;
+        if (const heap_holes touched = holes.before(used); touched.bytes() != 0) {
+            const report_keeper keeper;
+            std::error_code ec;
+            back(touched, ec);
+            if (ec) {
+                return false;
+            }
+        }
+        holes = holes.from(used);
+    }
+    if (whole < need + smallest && need <= size) {
+        return true; // as before
+    }
+    if (whole != size) {
+        remove_free(next);
+    }
+    const std::uint64_t end = here + overhead + whole;
+    if (whole >= need + smallest) {
+        const std::uint64_t rest = here + overhead + need;
+        set(at(rest).previous, here);
+        set(at(end).previous, rest);
+        put_free(all, rest, end - rest - overhead, holes);
+        whole = need;
+    } else {
+        set(at(end).previous, here);
+    }
+    set(at(here).word, whole | mark_of(here));
+    set(used_, used_ + whole - size);
+    return true;
+}
+
+COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place, std::uint64_t size,
+                                  const heap_holes& holes) noexcept {
     heap_block& block = at(place);
     const size_class which(size);
     std::uint64_t& head = heads_[which.row][which.column];
@@ -11993,6 +12310,9 @@ COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place,
     if (next == 0) { // otherwise the bits are already set
         set(row_map_, row_map_ | std::uint64_t{1} << which.row);
         set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
+    }
+    if (holes.bytes() != 0) [[unlikely]] {
+        write_holes(place, holes);
     }
 }
 
@@ -12079,7 +12399,8 @@ COHOLD_INLINE std::uint64_t heap::find_aligned(const bounds& all, std::uint64_t 
 }
 
 COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t place,
-                                            std::uint64_t alignment) noexcept {
+                                            std::uint64_t alignment,
+                                            const heap_holes& holes) noexcept {
     const std::uint64_t rest = aligned_after(place, alignment);
     if (rest == place) {
         return place;
@@ -12088,29 +12409,32 @@ COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t pla
     split(place, rest, size);
     set(at(rest).word, size - (rest - place));
     // The block before it is not free, or the two would have been merged.
-    put_free(all, place, rest - place - overhead);
+    put_free(all, place, rest - place - overhead, holes);
     return rest;
 }
 
 COHOLD_INLINE std::uint64_t heap::cut_back(const bounds& all, std::uint64_t place,
-                                           std::uint64_t need) noexcept {
+                                           std::uint64_t need, const heap_holes& holes) noexcept {
     const std::uint64_t size = at(place).size();
     if (size < need + smallest) {
         return size;
     }
     const std::uint64_t rest = place + overhead + need;
     split(place, rest, size);
-    put_free(all, rest, size - need - overhead);
+    put_free(all, rest, size - need - overhead, holes);
     return need;
 }
 
 COHOLD_INLINE void heap::grow_for(std::uint64_t size, std::error_code& ec) noexcept {
-    constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
     // Takes in the bytes that a process added to the segment before it was killed.
     take_in(ec);
-    if (ec || find_free(own_bounds(), size) != 0) {
-        return;
+    if (!ec && find_free(own_bounds(), size) == 0) {
+        grow_end_for(size, ec);
     }
+}
+
+COHOLD_INLINE void heap::grow_end_for(std::uint64_t size, std::error_code& ec) noexcept {
+    constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
     const std::uint64_t now = bounded_size(header());
     const std::uint64_t last = at(end_).previous;
     const std::uint64_t there = is_listed(own_bounds(), last) ? at(last).size() + overhead : 0;
@@ -12150,9 +12474,11 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     // The last block becomes a block with the new bytes, and is merged with the block before if
     // that is free.
     std::uint64_t place = last;
+    heap_holes holes;
     if (const std::uint64_t previous = at(last).previous;
         is_listed(all, previous) && previous + overhead + at(previous).size() == last) {
         place = previous;
+        holes = holes_of(place);
         remove_free(place);
         // Rolling this back needs the last block, which is now inside the new one, where the caller
         // may overwrite it during the change.
@@ -12162,13 +12488,34 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     set(at(end).word, 0);
     set(at(end).previous, place);
     set(end_, end);
-    put_free(all, place, end - place - overhead);
+    put_free(all, place, end - place - overhead, holes);
 }
 
 [[gnu::noinline]] COHOLD_INLINE void heap::fail_damaged(std::uint64_t place,
                                                         std::error_code& ec) noexcept {
     fail(ec, errc::corrupt, "the heap: a block at offset %#llx is damaged",
          static_cast<unsigned long long>(place));
+}
+
+[[gnu::noinline]] COHOLD_INLINE void heap::refuse_overrun(const bounds& all,
+                                                          std::uint64_t here) noexcept {
+    if (!all.contain(here)) {
+        return;
+    }
+    const std::uint64_t word = at(here).word;
+    const std::uint64_t before = at(here).previous;
+    const bool marked = (word & 0xffff000000000001u) == mark_of(here);
+    // A block that was freed, and merged with the one before it, has no word any more.
+    const bool spoilt = !marked && word != 0 && is_in_use(all, before) &&
+                        before + overhead + at(before).size() == here;
+    if (marked || spoilt) {
+        char text[128];
+        std::snprintf(text, sizeof text,
+                      "heap: the end of the block at offset %#llx was overrun: found when %s freed",
+                      static_cast<unsigned long long>((marked ? here : before) + overhead),
+                      marked ? "it is" : "the one behind it is");
+        die(text);
+    }
 }
 
 [[gnu::noinline]] COHOLD_INLINE void heap::refuse(const void* pointer,
@@ -12179,6 +12526,122 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
         "heap: %p (offset %#llx) is freed a second time, or is not a block of this segment",
         pointer, static_cast<unsigned long long>(where));
     die(text);
+}
+
+// ---- pages that have been given back
+
+COHOLD_INLINE heap_holes heap::read_holes(std::uint64_t place) noexcept {
+    const heap_holes all = pages_inside(place, at(place).size());
+    if (all.bytes() == 0) {
+        return {};
+    }
+    const heap_holes found = reinterpret_cast<const trimmed_block&>(at(place)).holes;
+    const bool good = found.begin % page_size() == 0 && found.end % page_size() == 0 &&
+                      all.begin <= found.begin && found.begin < found.end && found.end <= all.end &&
+                      found.filled <= found.bytes();
+    return good ? found : all;
+}
+
+COHOLD_INLINE void heap::write_holes(std::uint64_t place, const heap_holes& holes) noexcept {
+    const heap_holes all = pages_inside(place, at(place).size());
+    const heap_holes inside = holes.before(all.end).from(all.begin);
+    if (inside.bytes() != 0) {
+        auto& block = reinterpret_cast<trimmed_block&>(at(place));
+        set(block.holes.begin, inside.begin);
+        set(block.holes.end, inside.end);
+        set(block.holes.filled, inside.filled);
+        set(block.word, block.word | heap_block::holes_bit);
+    }
+}
+
+COHOLD_INLINE heap::cut_holes heap::cut(std::uint64_t place, std::uint64_t need,
+                                        std::uint64_t alignment) noexcept {
+    const heap_holes all = holes_of(place);
+    const std::uint64_t page = page_size();
+    const std::uint64_t begin = alignment <= 16 ? place : aligned_after(place, alignment);
+    // With the words of the block behind it.
+    const std::uint64_t end = begin + overhead + need + sizeof(trimmed_block);
+    const std::uint64_t first = begin / page * page;
+    const std::uint64_t last = (end + page - 1) / page * page;
+    return {all.before(first), all.from(first).before(last), all.from(last)};
+}
+
+COHOLD_INLINE void heap::back(const heap_holes& holes, std::error_code& ec) noexcept {
+    back_segment(local_of(header()), base(), holes.begin, holes.end, ec);
+}
+
+COHOLD_INLINE std::uint64_t heap::find_backed(const bounds& all, std::uint64_t need,
+                                              std::uint64_t alignment) noexcept {
+    const size_class own(need);
+    std::uint64_t most = all.count(); // so that it ends, whatever the links are
+    for (unsigned i = own.row * columns + own.column; i < rows * columns; ++i) {
+        for (std::uint64_t place = heads_[i / columns][i % columns];
+             place != 0 && most != 0 && is_listed(all, place);
+             place = at(place).next_free, --most) {
+            if (at(place).size() >= need && (alignment <= 16 || fits(place, need, alignment)) &&
+                cut(place, need, alignment).touched.bytes() == 0) {
+                return place;
+            }
+        }
+    }
+    return 0;
+}
+
+COHOLD_INLINE std::uint64_t heap::trim(bool& more, std::error_code& ec) noexcept {
+    const local_mapping& local = local_of(header());
+    const bounds all = own_bounds();
+    const size_class least(page_size());
+    std::uint64_t given = 0;
+    unsigned most = 64; // so that others need not wait long for the lock
+    more = false;
+    // From now on, an object with holes is not one that has lost its memory.
+    header().trimmed.store(local.object_word(), std::memory_order_relaxed);
+    for (unsigned i = least.row * columns; i < rows * columns; ++i) {
+        std::uint64_t left = all.count();
+        for (std::uint64_t place = heads_[i / columns][i % columns];
+             place != 0 && left != 0 && is_listed(all, place);
+             place = at(place).next_free, --left) {
+            const heap_holes before = holes_of(place);
+            heap_holes now = pages_inside(place, at(place).size());
+            if (now.bytes() == before.bytes() - before.filled) {
+                continue;
+            }
+            if (most-- == 0) {
+                more = true;
+                return given;
+            }
+            // What the block says is true at every moment, also if the process is killed.
+            now.filled = now.bytes() - (before.bytes() - before.filled);
+            write_holes(place, now);
+            commit();
+            release_segment(local, base(), now.begin, now.end, ec);
+            if (ec) {
+                return given;
+            }
+            given += now.filled;
+            set(reinterpret_cast<trimmed_block&>(at(place)).holes.filled, 0);
+            commit();
+        }
+    }
+    return given;
+}
+
+COHOLD_INLINE std::uint64_t trim_heap(segment_header& header, owner_word me,
+                                      std::error_code& ec) noexcept {
+    std::uint64_t given = 0;
+    bool more = true;
+    for (bool first = true; more && !ec; first = false) {
+        heap::change change(heap::of(header), me);
+        if (!change) {
+            static_cast<void>(change.allocate(1, 8, ec)); // for the report
+        } else {
+            if (first) {
+                change.take_back_all();
+            }
+            given += change.trim(more, ec);
+        }
+    }
+    return given;
 }
 
 // ---- slabs
@@ -12297,15 +12760,15 @@ COHOLD_INLINE std::uint64_t heap::taken() noexcept {
 }
 
 COHOLD_INLINE void* heap::allocate_own(std::uint64_t bytes, bool grow) noexcept {
-    std::uint64_t damaged = 0;
+    const report_keeper keeper;
+    obstacle why;
     bytes = (bytes + 15) / 16 * 16;
-    void* made = allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
-    if (made == nullptr && damaged == 0 && grow) {
-        const report_keeper keeper;
+    void* made = allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, why);
+    if (made == nullptr && !why.is_there() && grow) {
         std::error_code ec;
         grow_for(bytes + 64 + smallest, ec);
         commit(); // the log has no room for all of it
-        made = ec ? nullptr : allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
+        made = ec ? nullptr : allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, why);
     }
     return made;
 }
@@ -12392,9 +12855,9 @@ COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, ow
     const std::uint64_t most = std::uint64_t{most_slab_words} * 64;
     const std::uint64_t count = bytes / size < most ? bytes / size : most;
     const auto words = static_cast<std::uint32_t>((count + 63) / 64);
+    const report_keeper keeper;
     // All growth comes first, as the log has no room for all of it at once.
     if (grow && find_aligned(own_bounds(), bytes, slab_unit) == 0) {
-        const report_keeper keeper;
         std::error_code ec;
         grow_for(bytes + slab_unit + smallest, ec);
         commit();
@@ -12402,9 +12865,8 @@ COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, ow
     if (!make_map(bounded_size(header()) >> slab_unit_shift, grow)) {
         return nullptr;
     }
-    std::uint64_t damaged = 0;
-    void* const blocks =
-        allocate_here(own_bounds(), bytes, slab_unit, heap_block::slab_bit, damaged);
+    obstacle why;
+    void* const blocks = allocate_here(own_bounds(), bytes, slab_unit, heap_block::slab_bit, why);
     void* const memory = blocks == nullptr ? nullptr : allocate_own(slab::bytes_of(words), false);
     slab_directory* const all = slabs();
     const std::uint64_t place = memory == nullptr ? 0 : offset_of(memory);
@@ -17545,6 +18007,14 @@ void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignm
 [[gnu::cold]] void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
                                      std::size_t alignment, std::error_code& ec) noexcept;
 
+// Makes a block larger or smaller where it is, and stores the value in the word, in the segment or
+// elsewhere: all or nothing. False if that is not possible, or if a section is open.
+[[nodiscard, gnu::cold]] bool resize_block(segment_header& header, void* block, std::uint64_t bytes,
+                                           void* word, std::uint64_t value) noexcept;
+
+// Blocks whose size is less are not worth it.
+inline constexpr std::uint64_t least_resized = 1024;
+
 // Frees memory of the segment, at the end of the open section if there is one. The memory stays
 // allocated if this process cannot become a participant. It also stays allocated in a forked child
 // that has not used the segment, because the child frees its copy of an object that belongs to its
@@ -18058,8 +18528,17 @@ transaction_for_slabs(segment_header& header) noexcept {
     return self(header, ec);
 }
 
-COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
-                             std::error_code& ec) noexcept {
+// Recovers dead processes: their sections may have allocated, and their slabs may have room. False
+// if there is none.
+[[gnu::noinline]] COHOLD_INLINE bool recovers_the_dead(segment_header& header) noexcept {
+    const report_keeper keeper;
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    return !ec && recover_all(header, me) != 0;
+}
+
+COHOLD_INLINE void* allocate_once(segment_header& header, std::uint64_t bytes,
+                                  std::uint64_t alignment, std::error_code& ec) noexcept {
     if (transaction* const mine = open_transaction(&header); mine != nullptr) {
         return mine->allocate(bytes, alignment, ec);
     }
@@ -18076,6 +18555,44 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     }
     heap::change change(heap::of(header), me);
     return change.allocate(bytes, alignment, ec);
+}
+
+COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+                             std::error_code& ec) noexcept {
+    void* made = allocate_once(header, bytes, alignment, ec);
+    if ((ec == errc::out_of_space || ec == errc::reserve_exceeded) && recovers_the_dead(header))
+        [[unlikely]] {
+        ec.clear();
+        made = allocate_once(header, bytes, alignment, ec);
+    }
+    return made;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool resize_block(segment_header& header, void* block,
+                                                  std::uint64_t bytes, void* word,
+                                                  std::uint64_t value) noexcept {
+    if (open_transaction(&header) != nullptr) {
+        return false; // it would have to be undone
+    }
+    const report_keeper keeper;
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return false;
+    }
+    heap::change change(heap::of(header), me);
+    if (!change || !change.resize(block, bytes)) {
+        return false;
+    }
+    auto& changed = *static_cast<std::uint64_t*>(word);
+    if (heap::of(header).offset_of(word) < local_of(header).reserve) {
+        change.set(changed, value);
+    } else {
+        change.keep();
+        std::memcpy(word, &value, sizeof value);
+    }
+    asm volatile("" : : : "memory"); // the word has another type where it lives
+    return true;
 }
 
 [[gnu::noinline]] COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
@@ -21277,6 +21794,7 @@ COHOLD_NAMESPACE_END
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -21435,7 +21953,7 @@ class shm_allocator {
     ~shm_allocator() = default;
 
     /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if it is not
-    /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*:
+    /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 2 MiB). *Complexity*:
     /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
         T* const memory = at_hand(count);
@@ -21464,6 +21982,48 @@ class shm_allocator {
                 detail::deallocate(*segment_, block);
             }
         }
+    }
+
+    /// Makes a block have room for `count` objects where it is, more or fewer than before. False,
+    /// and nothing has changed, if there is no free memory behind it; if the block is small, as it
+    /// lies among others of its size; and while a section is open. Of a block that is shortened to
+    /// nothing, a small rest stays. *If the process is killed*, it has one size or the other.
+    /// *Complexity*: constant.
+    [[nodiscard]] bool resize_in_place(pointer memory, size_type count) noexcept {
+        std::uint64_t none = 0;
+        return memory != nullptr && segment_ != nullptr && count <= max_size() &&
+               detail::resize_block(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()),
+                                    count * sizeof(T), &none, 0);
+    }
+
+    /// The same, but elsewhere if need be: then the first objects are copied, as many as there are
+    /// in both, and the old block is freed. Like std::realloc. *Errors*: those of allocate, and the
+    /// old block stays.
+    [[nodiscard]] pointer reallocate(pointer memory, size_type old_count, size_type count)
+        requires std::is_trivially_copyable_v<T>
+    {
+        if (resize_in_place(memory, count)) {
+            return memory;
+        }
+        const pointer made = allocate(count);
+        move_to(made, memory, old_count < count ? old_count : count, old_count);
+        return made;
+    }
+
+    /// nullptr on failure, and the old block stays.
+    [[nodiscard]] pointer reallocate(pointer memory, size_type old_count, size_type count,
+                                     std::error_code& ec) noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        ec.clear();
+        if (resize_in_place(memory, count)) {
+            return memory;
+        }
+        const pointer made = allocate(count, ec);
+        if (made != nullptr) {
+            move_to(made, memory, old_count < count ? old_count : count, old_count);
+        }
+        return made;
     }
 
     /// Constructs an element, whose own allocators bind to this segment. A plain struct with arrays
@@ -21534,6 +22094,14 @@ class shm_allocator {
         T* const memory = allocated(count, ec);
         detail::raise_if(ec);
         return memory;
+    }
+
+    void move_to(const pointer& made, const pointer& memory, size_type kept,
+                 size_type old_count) noexcept {
+        if (memory != nullptr) {
+            std::memcpy(static_cast<void*>(made.get()), memory.get(), kept * sizeof(T));
+            deallocate(memory, old_count);
+        }
     }
 
     [[gnu::always_inline]] T* at_hand(size_type count) noexcept {
@@ -24251,7 +24819,7 @@ constexpr void check_overwritten() noexcept {
                   "while others write, so they must be trivially copyable. Use a struct "
                   "instead of a std::pair, shm_guarded for one value of another type, and "
                   "shm_queue for many");
-    static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+    static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
 }
 
 // ---- waiting
@@ -38069,7 +38637,7 @@ class basic_queue {
         static_assert(std::is_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
                       "cohold: the elements of a shm_queue need a move constructor, and a "
                       "destructor that does not throw");
-        static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+        static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
     }
 
     // The largest number that makes sense in a call, for a queue or for the kernel.
@@ -39347,10 +39915,13 @@ union string_words {
         return big_endian ? block.capacity << 8 >> 8 : block.capacity >> 8;
     }
 
+    // For block_text::capacity.
+    [[nodiscard]] static std::uint64_t word_of(std::uint64_t capacity) noexcept {
+        return big_endian ? std::uint64_t{long_bit} << 56 | capacity : capacity << 8 | long_bit;
+    }
+
     void hold(const Pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
-        const std::uint64_t word =
-            big_endian ? std::uint64_t{long_bit} << 56 | capacity : capacity << 8 | long_bit;
-        ::new (static_cast<void*>(std::addressof(block))) block_text{word, size, data};
+        ::new (static_cast<void*>(std::addressof(block))) block_text{word_of(capacity), size, data};
     }
 
     void reset() noexcept { std::memset(static_cast<void*>(this), 0, sizeof *this); }
@@ -39662,6 +40233,19 @@ class string_storage {
         return units_for(doubled < needed ? needed : doubled);
     }
 
+    // Gives the block so many units where it is, if that is possible. The text stays.
+    [[nodiscard]] bool resizes_block(size_type units) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            return words_.is_long() && capacity() >= least_resized / sizeof(Char) &&
+                   has_segment(alloc_) &&
+                   resize_block(*alloc_.header(), text(), std::uint64_t{units} * sizeof(Char),
+                                std::addressof(words_.block.capacity),
+                                all_words::word_of(units - 1));
+        } else {
+            return false;
+        }
+    }
+
     // ---- changes by one store to the first word, after the others: false if that is not possible
 
     static constexpr std::size_t unit = sizeof(Char);
@@ -39848,6 +40432,10 @@ class string_storage {
 
     [[gnu::noinline]] void assign_growing(source from, size_type count) {
         check_size(count);
+        if (resizes_block(grown_units(count))) {
+            assign(from, count);
+            return;
+        }
         block memory(alloc_, grown_units(count));
         write(memory.begin(), from, count);
         save_words(memory.section());
@@ -39889,6 +40477,10 @@ class string_storage {
     [[gnu::cold, gnu::noinline]] void replace_growing(size_type at, size_type removed, source from,
                                                       size_type count) {
         const size_type size = changed_size(removed, count);
+        if (resizes_block(grown_units(size))) {
+            replace(at, removed, from, count);
+            return;
+        }
         block memory(alloc_, grown_units(size));
         Char* const to = memory.begin();
         const Char* const old = text();
@@ -39949,6 +40541,9 @@ class string_storage {
     }
 
     void reallocate(size_type count) {
+        if (resizes_block(units_for(count))) {
+            return;
+        }
         block memory(alloc_, units_for(count));
         write(memory.begin(), {text()}, size());
         save_words(memory.section());
@@ -39984,7 +40579,7 @@ class string_storage {
         if (!has_possible_size(count)) {
             return false;
         }
-        return try_growing(units_for(count), {text()}, size());
+        return resizes_block(units_for(count)) || try_growing(units_for(count), {text()}, size());
     }
 
     [[nodiscard]] bool try_append(source from, size_type count) {
@@ -39992,6 +40587,9 @@ class string_storage {
         if (count > capacity() - size) {
             if (count > max_size() - size) {
                 return has_possible_size(static_cast<size_type>(-1));
+            }
+            if (resizes_block(grown_units(size + count))) {
+                return try_append(from, count);
             }
             return try_replace_growing(from, count);
         }
@@ -40005,7 +40603,11 @@ class string_storage {
 
     [[nodiscard]] bool try_assign(source from, size_type count) {
         if (count > capacity()) {
-            return has_possible_size(count) && try_growing(grown_units(count), from, count);
+            if (!has_possible_size(count)) {
+                return false;
+            }
+            return resizes_block(grown_units(count)) ? try_assign(from, count)
+                                                     : try_growing(grown_units(count), from, count);
         }
         operation section(alloc_, without_journal::reports);
         if (!saves_all(section, 0)) {
@@ -40021,7 +40623,8 @@ class string_storage {
         }
         const size_type size = this->size();
         if (size > all_words::own_capacity) {
-            if (units_for(size) <= capacity()) {
+            if (units_for(size) <= capacity() &&
+                !(size >= least_resized / sizeof(Char) && resizes_block(units_for(size)))) {
                 static_cast<void>(try_growing(units_for(size), {text()}, size));
             }
             return;
@@ -41886,6 +42489,23 @@ class vector_storage {
         return doubled < needed ? needed : doubled;
     }
 
+    // Should a block stay that is shortened for so many elements? A small one is better elsewhere.
+    [[nodiscard]] static bool keeps_block_for(size_type count) noexcept {
+        return count >= least_resized / sizeof(T) + 1;
+    }
+
+    // Gives the block that capacity where it is, if that is possible. The elements stay.
+    [[nodiscard]] bool resizes_block(size_type count) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            return capacity_ >= least_resized / sizeof(T) + 1 && count <= max_size() &&
+                   has_segment(alloc_) &&
+                   resize_block(*alloc_.header(), begin(), std::uint64_t{count} * sizeof(T),
+                                &capacity_, count);
+        } else {
+            return false;
+        }
+    }
+
     // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
     [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
         if (count > max_size()) {
@@ -42006,6 +42626,10 @@ class vector_storage {
 
     template <class... Args>
     [[gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
+        if (resizes_block(grown_capacity(1))) {
+            emplace_before(position, std::forward<Args>(args)...);
+            return position;
+        }
         block memory(alloc_, checked_length(grown_capacity(1)));
         return emplace_into(memory, position, std::forward<Args>(args)...);
     }
@@ -42013,12 +42637,19 @@ class vector_storage {
     // Without a position, which would be a burden to the loop around the call.
     template <class... Args>
     [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
+        if (resizes_block(grown_capacity(1))) {
+            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+        }
         block memory(alloc_, checked_length(grown_capacity(1)));
         return emplace_into(memory, end(), std::forward<Args>(args)...);
     }
 
     template <class Source>
     [[gnu::noinline]] T* insert_growing(T* position, Source source, size_type count) {
+        if (position == end() && resizes_block(grown_capacity(count))) {
+            append_in_place(std::move(source), count);
+            return position;
+        }
         block memory(alloc_, checked_length(grown_capacity(count)));
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);
@@ -42529,6 +43160,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::has_allocator_of;
     using access::insert_counted;
     using access::insert_from;
+    using access::keeps_block_for;
     using access::keeps_elements;
     using access::move_words;
     using access::mutable_iterator;
@@ -42536,6 +43168,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::reallocate;
     using access::release;
     using access::replace_words;
+    using access::resizes_block;
     using access::size_;
     using access::take_words;
     using access::truncate;
@@ -42673,7 +43306,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 
     void reserve(size_type count) {
-        if (count > capacity()) {
+        if (count > capacity() && !resizes_block(count)) {
             block memory(alloc_, checked_length(count));
             reallocate(memory);
         }
@@ -42682,7 +43315,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     /// Like reserve, but returns false when memory runs out or count is beyond max_size();
     /// last_failure() says which.
     [[nodiscard]] bool try_reserve(size_type count) {
-        if (count > capacity()) {
+        if (count > capacity() && !resizes_block(count)) {
             block memory(alloc_, count, [&] { return try_allocate(count); });
             return try_reallocate(memory);
         }
@@ -42698,7 +43331,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     void shrink_to_fit() {
         if (size_ == 0) {
             release();
-        } else if (size_ != capacity_) {
+        } else if (size_ != capacity_ && !(keeps_block_for(size()) && resizes_block(size()))) {
             block memory(alloc_, size(), [&] { return try_allocate(size()); });
             static_cast<void>(try_reallocate(memory));
         }
@@ -42738,6 +43371,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     [[nodiscard]] T* try_emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
             const size_type count = grown_capacity(1);
+            if (resizes_block(count)) {
+                return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+            }
             block memory(alloc_, count, [&] { return try_allocate(count); });
             if (!keeps_elements(memory)) {
                 return nullptr;
@@ -43474,6 +44110,14 @@ COHOLD_INLINE char* reserve_aligned(std::size_t front, std::uint64_t bytes,
         errno = ENOMEM;
         return nullptr;
     }
+    // Where the last one was, there is room again as soon as it is gone.
+    static std::atomic<char*> last{nullptr};
+    if (char* const there = last.load(std::memory_order_relaxed);
+        there != nullptr && unit > page_size() &&
+        reinterpret_cast<std::uintptr_t>(there) % unit == 0 &&
+        reserve_addresses_at(there - front, front + bytes)) {
+        return there;
+    }
     const std::uint64_t all = front + bytes + (unit > page_size() ? unit : 0);
     auto* const start = static_cast<char*>(reserve_addresses(all));
     if (start == nullptr || unit <= page_size()) {
@@ -43489,6 +44133,7 @@ COHOLD_INLINE char* reserve_aligned(std::size_t front, std::uint64_t bytes,
     if (after != 0) {
         unmap(base + bytes, after);
     }
+    last.store(base, std::memory_order_relaxed);
     return base;
 }
 
@@ -43759,6 +44404,11 @@ struct mechanism_thunks {
         M::fill(at(native), how, mapping, bytes, ec);
     }
 
+    static void release(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                        std::error_code& ec) noexcept {
+        M::release(at(native), mapping, from, to, ec);
+    }
+
     static void* claim(const void* native, std::uint32_t slot, const liveness_token& present,
                        bool (*publish)(void* context, const liveness_token& token) noexcept,
                        void* context, std::error_code& ec) noexcept {
@@ -43844,6 +44494,11 @@ struct mechanism_thunks {
                           M::fill(native, access_mode::reading, nullptr, 0, ec);
                       }) {
             calls.fill = &fill;
+        }
+        if constexpr (requires(object native, error ec) {
+                          M::release(native, nullptr, 0, 0, ec);
+                      }) {
+            calls.release = &release;
         }
         calls.claim = &claim;
         calls.probe = &probe;
@@ -47288,6 +47943,8 @@ class segment_memory {
         return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));
     }
 
+    [[nodiscard]] static std::uint64_t aligned_blocks(std::uint64_t reserve) noexcept;
+
     [[gnu::cold]] static char* map_anywhere(const native_object& object, std::uint64_t bytes,
                                             access_mode how) noexcept;
 
@@ -47308,6 +47965,7 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_IPP
 #define COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_IPP
 
+#include <bit>
 #include <cstring>
 #include <new>
 
@@ -47333,6 +47991,12 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object, st
     return ec ? segment_memory() : map(object, found, reserve, how, options, ec);
 }
 
+// The largest alignment that a block in a segment of that reserve can have.
+COHOLD_INLINE std::uint64_t segment_memory::aligned_blocks(std::uint64_t reserve) noexcept {
+    const std::uint64_t largest = std::bit_floor(reserve);
+    return larger(page_size(), largest < heap::max_alignment ? largest : heap::max_alignment);
+}
+
 // The object, with the page before it; nullptr if it cannot be had in this way.
 COHOLD_INLINE char* segment_memory::map_anywhere(const native_object& object, std::uint64_t bytes,
                                                  access_mode how) noexcept {
@@ -47352,7 +48016,8 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object,
                                                  std::error_code& ec) noexcept {
     // The unit of the mapping's address; and the reserve, if it consists of hugetlb pages.
     std::uint64_t reserve = wanted;
-    std::uint64_t unit = options.huge == huge_pages::none ? page_size() : huge_page_bytes;
+    std::uint64_t unit =
+        options.huge == huge_pages::none ? aligned_blocks(wanted) : huge_page_bytes;
     if (object.descriptor() >= 0) {
         if (const std::uint64_t huge = hugetlb_page(object.descriptor()); huge != 0) {
             unit = huge;
@@ -48289,6 +48954,9 @@ class segment_core {
     // The mapping of the bytes that exist.
     [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept;
 
+    // Bytes of memory that the kernel has given to the object.
+    [[nodiscard, gnu::cold]] std::uint64_t committed() const noexcept;
+
     // Waits until the file and its name will survive a loss of power.
     [[gnu::cold]] void durable(std::error_code& ec) const noexcept;
 
@@ -48427,7 +49095,14 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
     }
 
-    /// The same by sizes of blocks. All zero for an empty handle. *Complexity*: linear in the
+    /// Bytes of memory, or of disk space, that the kernel has given to the segment: size(), less
+    /// what trim() has given back. On System V and of anonymous memory, without the pages that are
+    /// swapped out. 0 for an empty handle. *System calls*: fstat(2), or mincore(2).
+    [[nodiscard]] std::size_t committed() const noexcept {
+        return static_cast<std::size_t>(base_.committed());
+    }
+
+    /// What is used, by sizes of blocks. All zero for an empty handle. *Complexity*: linear in the
     /// number of slabs. *Thread and process safety*: takes no lock, and does not change anything.
     [[nodiscard]] heap_statistics statistics() const noexcept {
         return *this ? detail::statistics_of(base_.memory().heap_here()) : heap_statistics();
@@ -48682,6 +49357,19 @@ COHOLD_INLINE memory_mapping segment_core::mapping() const noexcept {
                    : memory_mapping();
 }
 
+COHOLD_INLINE std::uint64_t segment_core::committed() const noexcept {
+    if (!memory_) {
+        return 0;
+    }
+    if (object_.object().descriptor() >= 0) {
+        file_status found{};
+        if (!is_lost(object_) && raw_fstat(object_.object().descriptor(), found) == 0) {
+            return static_cast<std::uint64_t>(found.st_blocks) * 512;
+        }
+    }
+    return resident_bytes(memory_.base(), mapping().size()).value_or(0);
+}
+
 COHOLD_INLINE void segment_core::durable(std::error_code& ec) const noexcept {
     if (!memory_) {
         fail(ec, errc::empty_handle);
@@ -48819,7 +49507,10 @@ COHOLD_INLINE void segment_core::attach(object_status status, access_mode how,
 COHOLD_INLINE void segment_core::map(const facts& found, const object_status& status,
                                      const mapping_options& options, std::error_code& ec) noexcept {
     memory_ = segment_memory::map(object_.object(), status, found.reserve, how_, options, ec);
-    if (!ec && status.sparse && calls().fill != nullptr) {
+    // Pages that trim() has given back stay away, unless this is a copy, which may lack others.
+    if (!ec && status.sparse && calls().fill != nullptr &&
+        memory_.header().trimmed.load(std::memory_order_relaxed) !=
+            local_mapping::word_of(status.device, status.inode)) {
         calls().fill(object_.object().native, how_, memory_.base(),
                      memory_.header().size.load(std::memory_order_acquire), ec);
     }
@@ -49040,6 +49731,29 @@ class segment_operations : public segment_observers<Policies> {
                 heap::change(heap::of(header), me).grow(size, ec);
             }
         }
+    }
+
+    /// Gives the memory of free blocks back to the kernel, in whole pages, for all processes.
+    /// Returns how many bytes. The segment stays as long as it is, and gets the memory again before
+    /// it hands out such a block: if the kernel has none then, allocating fails, and nothing raises
+    /// SIGBUS. *Errors*: errc::unsupported for hugetlb pages, for file systems without holes, and
+    /// for locked memory on System V or anonymous memory; permission_denied; those of
+    /// fallocate(2) and madvise(2). Then a part may have been given back.
+    /// *Complexity*: a system call for each free block of at least a page; others that allocate
+    /// wait for 64 of them at most. *If the process is killed*, a part has been given back.
+    std::size_t trim() const {
+        return thrown([&](std::error_code& ec) { return trim(ec); });
+    }
+
+    std::size_t trim(std::error_code& ec) const noexcept {
+        const error_context context("trim", label, this->name());
+        ec.clear();
+        if (!this->check_attached(ec)) {
+            return 0;
+        }
+        segment_header& header = this->base_.memory().header();
+        const owner_word me = participant_of(header, ec);
+        return ec ? 0 : static_cast<std::size_t>(trim_heap(header, me, ec));
     }
 
     /// Recovers dead processes now: rolls unfinished changes back, completes committed ones, and

@@ -1654,7 +1654,8 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
             return false;
         }
         const std::uint64_t kind = word & (heap_block::slab_bit | heap_block::own_bit);
-        if ((word & 0xffff00000000000fu) != (is_free ? 1u : mark_of(place) | kind) ||
+        const std::uint64_t holes = is_free ? word & heap_block::holes_bit : 0;
+        if ((word & 0xffff00000000000fu) != (is_free ? 1u | holes : mark_of(place) | kind) ||
             kind == (heap_block::slab_bit | heap_block::own_bit)) {
             wrong("a block is neither free nor in use", place, word);
             return false;

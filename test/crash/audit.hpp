@@ -222,6 +222,7 @@ class slab_audit {
 inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* blocks = nullptr) {
     using cohold::detail::heap;
     using cohold::detail::heap_block;
+    using cohold::detail::page_size;
     constexpr std::uint64_t overhead = 16;
     char* const base = reinterpret_cast<char*>(&header);
     heap& all = heap::of(header);
@@ -264,7 +265,17 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
         free_before = block.is_free();
         if (block.is_free()) {
             free_blocks[place] = false;
-            if ((block.word & 14) != 0) {
+            if ((block.word & heap_block::holes_bit) != 0) {
+                const auto& holes =
+                    reinterpret_cast<const cohold::detail::trimmed_block&>(block).holes;
+                const cohold::detail::heap_holes most = heap::pages_inside(place, block.size());
+                if (holes.begin % page_size() != 0 || holes.end % page_size() != 0 ||
+                    holes.begin < most.begin || holes.end > most.end || holes.begin >= holes.end ||
+                    holes.filled > holes.bytes()) {
+                    return wrong("the holes of a free block are wrong", place);
+                }
+            }
+            if ((block.word & 6) != 0) {
                 return wrong("a free block is also something else", place);
             }
         } else if (block.word >> 63 == 0) {

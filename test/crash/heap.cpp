@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,9 +29,16 @@ struct stock {
     cohold::offset_ptr<char> others[most]; // blocks of the maker
     cohold::offset_ptr<char> mine[most];   // blocks of the victim
     cohold::shm_shared_ptr<int> shared[asked + 8];
+    cohold::shm_vector<int> numbers;
+    cohold::shm_string text;
 
     std::string tell() {
-        std::string told = std::to_string(*number.lock()) + "," + std::to_string(*visits.lock());
+        std::string told = std::to_string(*number.lock()) + "," + std::to_string(*visits.lock()) +
+                           "," + std::to_string(numbers.size()) +
+                           std::string(std::string_view(text));
+        for (const int each : numbers) {
+            told += each == 1 ? "" : std::to_string(each);
+        }
         for (const auto& each : shared) {
             told += each == nullptr ? "-" : "+";
         }
@@ -355,6 +363,111 @@ void crash::declare(registry& all) {
         .unhasty()
         .once()
         .large();
+
+    // Pages go back to the kernel, and come again.
+    const auto make_trimmed = [](const segment& where) {
+        make(where);
+        where.trim();
+    };
+    all.add<stock>("segment::trim", "others come and go", make,
+                   [](const segment& where) {
+                       where.trim();
+                       return true;
+                   })
+        .prepare(with_blocks(asked))
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once()
+        .large();
+    all.add<stock>("segment::trim", "after some of it is used", make_trimmed,
+                   [](const segment& where) {
+                       where.trim();
+                       return true;
+                   })
+        .prepare([](stock& it, const segment& where) {
+            fill(where, it.mine, 4, 9000);
+            drop(where, it.mine, 1, 3);
+        })
+        .unhasty()
+        .once()
+        .large();
+    all.add<stock>("shm_allocator::allocate", "from a trimmed block", make_trimmed,
+                   [](const segment& where) { return get(where, 1, 10000); })
+        .prepare(with_blocks(2))
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once()
+        .large();
+    all.add<stock>("shm_allocator::deallocate", "between trimmed blocks", make,
+                   [](stock& it, const segment& where) {
+                       drop(where, it.mine, 1, 2);
+                       return true;
+                   })
+        .prepare([](stock& it, const segment& where) {
+            fill(where, it.mine, 4, 9000);
+            drop(where, it.mine, 0, 1);
+            drop(where, it.mine, 2, 3);
+            where.trim();
+        })
+        .unhasty()
+        .once()
+        .large();
+
+    // A block changes its size where it is: the smallest that is worth it, and the last one, for
+    // which the segment would grow.
+    struct resizing {
+        const char* setup;
+        std::size_t size;
+        std::size_t count;
+    };
+
+    for (const resizing& each :
+         {resizing{"it grows", 3000, 5000}, resizing{"it shrinks", 9000, 3000},
+          resizing{"it takes all", 3000, 6016}}) {
+        all.add<stock>("shm_allocator::resize_in_place", each.setup, make,
+                       [count = each.count](stock& it, const segment& where) {
+                           return where.allocator<char>().resize_in_place(it.mine[0], count);
+                       })
+            .prepare([size = each.size](stock& it, const segment& where) {
+                fill(where, it.mine, 3, size);
+                drop(where, it.mine, 1, 2);
+            })
+            .meanwhile(come_and_go)
+            .unhasty()
+            .once();
+    }
+
+    // Containers whose blocks grow where they are.
+    const auto large = [](stock& it, const segment&) {
+        it.numbers.assign(300, 1);
+        it.text.assign(1100, 'x');
+    };
+    all.add<stock>("shm_string::append", "in place", make,
+                   [](stock& it) { it.text.append(900, 'y'); })
+        .prepare(large)
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once();
+    all.add<stock>("shm_vector::push_back", "in place", make,
+                   [](stock& it) { it.numbers.push_back(7); })
+        .prepare([large](stock& it, const segment& where) {
+            large(it, where);
+            it.text.shrink_to_fit();
+            it.text.clear();
+            it.text.shrink_to_fit(); // nothing is behind the numbers
+        })
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once();
+    all.add<stock>("shm_vector::shrink_to_fit", "in place", make,
+                   [](stock& it) { it.numbers.shrink_to_fit(); })
+        .prepare([](stock& it, const segment&) {
+            it.numbers.reserve(900);
+            it.numbers.assign(300, 1);
+        })
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once();
 
     // The victim leaves.
     all.add<stock>("segment::~segment", "with slabs", made_with(90),

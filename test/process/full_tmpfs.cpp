@@ -611,3 +611,103 @@ TEST_CASE("an overlayfs is refused by name, because its mappings keep no locks")
         CHILD_CHECK(memory_object<mechanism::file>::remove("/mnt/merged/x"));
     });
 }
+
+namespace {
+
+// Takes all the space that a file system has left.
+void take_the_rest(const char* path) {
+    const int fd = ::open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    for (off_t bytes = mebibyte, at = 0; bytes >= 4096; bytes /= 2) {
+        while (::fallocate(fd, 0, at, bytes) == 0) {
+            at += bytes;
+        }
+    }
+    ::close(fd);
+}
+
+} // namespace
+
+TEST_CASE("memory that was given back is an error, and no SIGBUS, where it cannot be had again") {
+    support::check_child([] {
+        enter_small_world();
+        const auto full = segment<>::create("x", {.size = 65536, .reserve = 16 * mebibyte});
+        auto memory = full.allocator<char>();
+        offset_ptr<char> kept[20];
+        offset_ptr<char> freed[20];
+        for (int i = 0; i < 20; ++i) {
+            kept[i] = memory.allocate(3000);
+            std::memset(kept[i].get(), i, 3000);
+            freed[i] = memory.allocate(i % 2 == 0 ? 9000 : 30000);
+        }
+        for (const auto& each : freed) {
+            memory.deallocate(each, 1);
+        }
+        const std::uint64_t before = free_bytes("/dev/shm");
+        const std::size_t given = full.trim();
+        CHILD_CHECK(given > 300000);
+        CHILD_CHECK(free_bytes("/dev/shm") == before + given);
+        CHILD_CHECK(full.committed() + given == full.size());
+        take_the_rest("/dev/shm/rest");
+        CHILD_CHECK(free_bytes("/dev/shm") == 0);
+
+        // What is there can be used: between the holes, and by blocks that are not in one.
+        const auto other = segment<>::open("x");
+        CHILD_CHECK(other.committed() + given == other.size());
+        std::error_code ec;
+        unsigned random = 1;
+        std::vector<offset_ptr<char>> blocks;
+        for (int i = 0; i < 20000; ++i) {
+            random = random * 1103515245 + 12345;
+            const std::size_t size = random >> 8 & (i % 7 == 0 ? 0x7fffu : 0x3ffu);
+            if (random >> 30 == 0 && !blocks.empty()) {
+                memory.deallocate(blocks.back(), 1);
+                blocks.pop_back();
+            } else if (const auto got = memory.allocate(size, ec); got != nullptr) {
+                std::memset(got.get(), 99, size);
+                blocks.push_back(got);
+            } else {
+                CHILD_CHECK(ec == errc::out_of_space);
+                CHILD_CHECK(std::string_view(last_failure().what()).find("available 0") !=
+                            std::string_view::npos);
+            }
+            if (i % 1000 == 999) {
+                full.trim(); // may make room for the others
+                take_the_rest("/dev/shm/rest2");
+                ::unlink("/dev/shm/rest3");
+                ::rename("/dev/shm/rest2", "/dev/shm/rest3");
+            }
+        }
+        CHILD_CHECK(blocks.size() > 20);
+        for (int i = 0; i < 20; ++i) {
+            CHILD_CHECK(kept[i][0] == i && kept[i][2999] == i);
+        }
+        // With space again, everything can be had.
+        for (const auto& each : blocks) {
+            memory.deallocate(each, 1);
+        }
+        ::unlink("/dev/shm/rest");
+        ::unlink("/dev/shm/rest3");
+        for (const auto& each : kept) {
+            memory.deallocate(each, 1);
+        }
+        const auto all = memory.allocate(full.size() / 2);
+        std::memset(all.get(), 1, full.size() / 2);
+        full.remove("x");
+    });
+}
+
+TEST_CASE("a copy of a trimmed segment, which may lack other pages, is filled when it is opened") {
+    support::check_child([] {
+        enter_small_world();
+        {
+            const auto made = segment<>::create("x", {.size = 524288, .reserve = mebibyte});
+            made.trim();
+            CHILD_CHECK(made.committed() < 65536);
+        }
+        CHILD_CHECK(std::system("cp --sparse=always /dev/shm/x /dev/shm/y") == 0);
+        CHILD_CHECK(segment<>::open("x").committed() < 65536);
+        CHILD_CHECK(segment<>::open("y").committed() == 524288);
+        segment<>::remove("x");
+        segment<>::remove("y");
+    });
+}

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -86,6 +87,48 @@ class shm_allocator {
         }
     }
 
+    /// Makes a block have room for `count` objects where it is, more or fewer than before. False,
+    /// and nothing has changed, if there is no free memory behind it; if the block is small, as it
+    /// lies among others of its size; and while a section is open. Of a block that is shortened to
+    /// nothing, a small rest stays. *If the process is killed*, it has one size or the other.
+    /// *Complexity*: constant.
+    [[nodiscard]] bool resize_in_place(pointer memory, size_type count) noexcept {
+        std::uint64_t none = 0;
+        return memory != nullptr && segment_ != nullptr && count <= max_size() &&
+               detail::resize_block(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()),
+                                    count * sizeof(T), &none, 0);
+    }
+
+    /// The same, but elsewhere if need be: then the first objects are copied, as many as there are
+    /// in both, and the old block is freed. Like std::realloc. *Errors*: those of allocate, and the
+    /// old block stays.
+    [[nodiscard]] pointer reallocate(pointer memory, size_type old_count, size_type count)
+        requires std::is_trivially_copyable_v<T>
+    {
+        if (resize_in_place(memory, count)) {
+            return memory;
+        }
+        const pointer made = allocate(count);
+        move_to(made, memory, old_count < count ? old_count : count, old_count);
+        return made;
+    }
+
+    /// nullptr on failure, and the old block stays.
+    [[nodiscard]] pointer reallocate(pointer memory, size_type old_count, size_type count,
+                                     std::error_code& ec) noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        ec.clear();
+        if (resize_in_place(memory, count)) {
+            return memory;
+        }
+        const pointer made = allocate(count, ec);
+        if (made != nullptr) {
+            move_to(made, memory, old_count < count ? old_count : count, old_count);
+        }
+        return made;
+    }
+
     /// Constructs an element, whose own allocators bind to this segment. A plain struct with arrays
     /// takes its arguments member by member: `emplace_back(1, "bob")`.
     template <class U, class... Arguments>
@@ -154,6 +197,14 @@ class shm_allocator {
         T* const memory = allocated(count, ec);
         detail::raise_if(ec);
         return memory;
+    }
+
+    void move_to(const pointer& made, const pointer& memory, size_type kept,
+                 size_type old_count) noexcept {
+        if (memory != nullptr) {
+            std::memcpy(static_cast<void*>(made.get()), memory.get(), kept * sizeof(T));
+            deallocate(memory, old_count);
+        }
     }
 
     [[gnu::always_inline]] T* at_hand(size_type count) noexcept {

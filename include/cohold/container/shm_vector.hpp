@@ -144,6 +144,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::has_allocator_of;
     using access::insert_counted;
     using access::insert_from;
+    using access::keeps_block_for;
     using access::keeps_elements;
     using access::move_words;
     using access::mutable_iterator;
@@ -151,6 +152,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::reallocate;
     using access::release;
     using access::replace_words;
+    using access::resizes_block;
     using access::size_;
     using access::take_words;
     using access::truncate;
@@ -288,7 +290,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 
     void reserve(size_type count) {
-        if (count > capacity()) {
+        if (count > capacity() && !resizes_block(count)) {
             block memory(alloc_, checked_length(count));
             reallocate(memory);
         }
@@ -297,7 +299,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     /// Like reserve, but returns false when memory runs out or count is beyond max_size();
     /// last_failure() says which.
     [[nodiscard]] bool try_reserve(size_type count) {
-        if (count > capacity()) {
+        if (count > capacity() && !resizes_block(count)) {
             block memory(alloc_, count, [&] { return try_allocate(count); });
             return try_reallocate(memory);
         }
@@ -313,7 +315,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     void shrink_to_fit() {
         if (size_ == 0) {
             release();
-        } else if (size_ != capacity_) {
+        } else if (size_ != capacity_ && !(keeps_block_for(size()) && resizes_block(size()))) {
             block memory(alloc_, size(), [&] { return try_allocate(size()); });
             static_cast<void>(try_reallocate(memory));
         }
@@ -353,6 +355,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     [[nodiscard]] T* try_emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
             const size_type count = grown_capacity(1);
+            if (resizes_block(count)) {
+                return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+            }
             block memory(alloc_, count, [&] { return try_allocate(count); });
             if (!keeps_elements(memory)) {
                 return nullptr;

@@ -81,6 +81,9 @@ struct segment_header {
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
     // Incremented before and after something is undone, so that readers without a lock read again.
     std::atomic<std::uint64_t> rollbacks;
+    // 0, or the object_word() of the object of which free pages have been given back. A copy of it,
+    // which may have lost others, is a different object.
+    std::atomic<std::uint64_t> trimmed;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -122,6 +125,7 @@ static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
 static_assert(offsetof(segment_header, rollbacks) == 648);
+static_assert(offsetof(segment_header, trimmed) == 656);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {

@@ -20,11 +20,44 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Pages of a free block that have been given back to the kernel. Nothing may touch them before they
+// have memory again, because a full file system has none for them.
+struct heap_holes {
+    alignas(8) std::uint64_t begin = 0; // offsets of whole pages
+    alignas(8) std::uint64_t end = 0;
+    alignas(8) std::uint64_t filled = 0; // so many bytes between these offsets do have memory
+
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return end - begin; }
+
+    // Those before that offset, and those from it on.
+    [[nodiscard]] heap_holes before(std::uint64_t offset) const noexcept {
+        return begin < offset ? part(begin, end < offset ? end : offset) : heap_holes{};
+    }
+
+    [[nodiscard]] heap_holes from(std::uint64_t offset) const noexcept {
+        return offset < end ? part(begin < offset ? offset : begin, end) : heap_holes{};
+    }
+
+    // Those of two neighbours.
+    [[nodiscard]] heap_holes with(const heap_holes& after) const noexcept {
+        if (bytes() == 0 || after.bytes() == 0) {
+            return bytes() == 0 ? after : *this;
+        }
+        return {begin, after.end, filled + after.filled + (after.begin - end)};
+    }
+
+  private:
+    [[nodiscard]] heap_holes part(std::uint64_t first, std::uint64_t last) const noexcept {
+        return {first, last, filled < last - first ? filled : last - first};
+    }
+};
+
 // A block. Offsets are relative to the beginning of the segment; sizes are those of the payload in
 // bytes, and multiples of 16.
 struct alignas(16) heap_block {
-    // Bit 0: free. Bit 1: the blocks of a slab. Bit 2: the heap's own. Bits 4 to 47: size. Bits 48
-    // to 63: the mark of an allocated block, computed from its offset.
+    // Bit 0: free. Bit 1: the blocks of a slab. Bit 2: the heap's own. Bit 3: free, and some of its
+    // pages have been given back to the kernel. Bits 4 to 47: size. Bits 48 to 63: the mark of an
+    // allocated block, computed from its offset.
     alignas(8) std::uint64_t word;
     alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
     alignas(
@@ -37,7 +70,16 @@ struct alignas(16) heap_block {
 
     static constexpr std::uint64_t slab_bit = 2;
     static constexpr std::uint64_t own_bit = 4;
+    static constexpr std::uint64_t holes_bit = 8;
 };
+
+// Free, with holes_bit.
+struct trimmed_block : heap_block {
+    heap_holes holes;
+};
+
+static_assert(sizeof(heap_block) == 32 && sizeof(trimmed_block) == 64 &&
+              offsetof(heap_holes, filled) == 16);
 
 // Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
 // are always one block, whatever the order in which blocks are freed. Everything happens in a
@@ -85,6 +127,14 @@ class heap {
         // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
         // program with a message. A block of a slab becomes free in its third bitmap.
         void deallocate(void* pointer) noexcept;
+
+        // Makes a block that is in no slab larger or smaller, where it is. False, without effect,
+        // if it is something else, or if there is no free memory behind it. The segment grows for
+        // it if it is the last block, and if there is no other place for so large a block.
+        [[nodiscard, gnu::cold]] bool resize(void* pointer, std::uint64_t bytes) noexcept {
+            return heap_.slab_around(heap_.offset_of(pointer)) == nullptr &&
+                   heap_.resize(pointer, bytes);
+        }
 
         // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
@@ -139,6 +189,13 @@ class heap {
         void uncount(void* block) noexcept { count(block, true); }
 
         void recount(void* block) noexcept { count(block, false); }
+
+        // Gives pages of free blocks back to the kernel, those of a limited number of blocks.
+        // Returns how many bytes; `more`: there may be further ones. Nothing may have been changed
+        // in the change before. *Errors*: those of the mechanism's release.
+        [[gnu::cold]] std::uint64_t trim(bool& more, std::error_code& ec) noexcept {
+            return heap_.trim(more, ec);
+        }
 
         // Commits the changes so far, and keeps the lock.
         void keep() noexcept { heap_.commit(); }
@@ -195,6 +252,15 @@ class heap {
     }
 
     [[nodiscard]] bool has_orphans(std::uint32_t which) noexcept;
+
+    // What a free block of that size at that place could give back: its whole pages, without the
+    // words of the heap.
+    [[nodiscard]] static heap_holes pages_inside(std::uint64_t place, std::uint64_t size) noexcept {
+        const std::uint64_t page = page_size();
+        const std::uint64_t begin = (place + sizeof(trimmed_block) + page - 1) / page * page;
+        const std::uint64_t end = (place + overhead + size) / page * page;
+        return begin < end ? heap_holes{begin, end} : heap_holes{};
+    }
 
     // Is there a free block of at least that size? The lock must be held.
     [[nodiscard]] bool has_room(std::uint64_t size) noexcept {
@@ -319,16 +385,57 @@ class heap {
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
-    // The same without growing; nullptr if no block fits, or if the block at `damaged` is.
-    // `kind`: the bit of a block that is not the program's.
+    // Why there is no block, although one fits.
+    struct obstacle {
+        std::uint64_t damaged = 0; // the place of a block
+        std::error_code unbacked;  // pages that were given back cannot be had again
+
+        [[nodiscard]] bool is_there() const noexcept { return damaged != 0 || unbacked; }
+    };
+
+    // The same without growing; nullptr if no block fits, or if there is an obstacle. `kind`: the
+    // bit of a block that is not the program's.
     void* allocate_here(const bounds& all, std::uint64_t need, std::uint64_t alignment,
-                        std::uint64_t kind, std::uint64_t& damaged) noexcept;
+                        std::uint64_t kind, obstacle& why) noexcept;
 
     // `kind`: what the block must be.
     void deallocate(void* pointer, std::uint64_t kind) noexcept;
 
+    [[nodiscard]] bool resize(void* pointer, std::uint64_t bytes) noexcept;
+
     // Puts a block of `size` bytes into its list, and writes its word.
-    void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept;
+    void put_free(const bounds& all, std::uint64_t place, std::uint64_t size,
+                  const heap_holes& holes) noexcept;
+
+    // ---- pages that have been given back
+
+    [[nodiscard]] heap_holes holes_of(std::uint64_t place) noexcept {
+        return (at(place).word & heap_block::holes_bit) == 0 ? heap_holes{} : read_holes(place);
+    }
+
+    [[nodiscard, gnu::cold]] heap_holes read_holes(std::uint64_t place) noexcept;
+
+    [[gnu::cold]] void write_holes(std::uint64_t place, const heap_holes& holes) noexcept;
+
+    // Those that an allocation from a free block touches: `touched` of its holes, `before` and
+    // `after` them the others.
+    struct cut_holes {
+        heap_holes before;
+        heap_holes touched;
+        heap_holes after;
+    };
+
+    [[nodiscard, gnu::cold]] cut_holes cut(std::uint64_t place, std::uint64_t need,
+                                           std::uint64_t alignment) noexcept;
+
+    // Gives them memory again.
+    [[gnu::cold]] void back(const heap_holes& holes, std::error_code& ec) noexcept;
+
+    // A free block that fits and needs no further memory; 0 if there is none.
+    [[nodiscard, gnu::cold]] std::uint64_t find_backed(const bounds& all, std::uint64_t need,
+                                                       std::uint64_t alignment) noexcept;
+
+    [[gnu::cold]] std::uint64_t trim(bool& more, std::error_code& ec) noexcept;
 
     // Removes a listed block from its list. The caller must write its word, unless the block ceases
     // to exist.
@@ -352,11 +459,13 @@ class heap {
     // Splits a block off the front of the block at `place`, so that the payload of the rest is
     // aligned. Returns the rest.
     [[gnu::cold]] std::uint64_t cut_front(const bounds& all, std::uint64_t place,
-                                          std::uint64_t alignment) noexcept;
+                                          std::uint64_t alignment,
+                                          const heap_holes& holes) noexcept;
 
     // Splits off and frees what the block at `place` has beyond `need` bytes. Returns the size of
     // the block after that.
-    std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need) noexcept;
+    std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need,
+                           const heap_holes& holes) noexcept;
 
     // The caller must write the words.
     void split(std::uint64_t place, std::uint64_t rest, std::uint64_t size) noexcept {
@@ -368,10 +477,17 @@ class heap {
     // for more.
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept;
 
+    // The same, although another free block may be as large: the last one will be.
+    [[gnu::cold]] void grow_end_for(std::uint64_t size, std::error_code& ec) noexcept;
+
     [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept;
 
     // Makes the bytes after the last block a part of the heap.
     [[gnu::cold]] void take_in(std::error_code& ec) noexcept;
+
+    // Ends the program if the block is no block in use because something was written behind the end
+    // of it, or of the one before it.
+    [[gnu::cold]] void refuse_overrun(const bounds& all, std::uint64_t here) noexcept;
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t place, std::error_code& ec) noexcept;
 
@@ -431,6 +547,10 @@ class heap {
 };
 
 static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16 + 8);
+
+// Gives the pages of free memory back to the kernel. Returns how many bytes.
+[[gnu::cold]] std::uint64_t trim_heap(segment_header& header, owner_word me,
+                                      std::error_code& ec) noexcept;
 
 } // namespace detail
 

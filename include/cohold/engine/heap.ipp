@@ -16,7 +16,7 @@ COHOLD_INLINE void heap::format(std::uint64_t first) noexcept {
     at(end_).word = 0; // a last block of zero bytes, which is never free
     at(end_).previous = first;
     at(first).previous = 0;
-    put_free(own_bounds(), first, end_ - first - overhead);
+    put_free(own_bounds(), first, end_ - first - overhead, {});
     commit();
 }
 
@@ -98,27 +98,31 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
         return nullptr;
     }
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-    std::uint64_t damaged = 0;
-    void* made = allocate_here(own_bounds(), need, alignment, 0, damaged);
-    if (made == nullptr && damaged == 0 && log_size_ == 0 && take_back_all() != 0) {
-        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+    obstacle why;
+    void* made = allocate_here(own_bounds(), need, alignment, 0, why);
+    if (made == nullptr && !why.is_there() && log_size_ == 0 && take_back_all() != 0) {
+        made = allocate_here(own_bounds(), need, alignment, 0, why);
     }
-    if (made == nullptr && damaged == 0) {
+    if (made == nullptr && !why.is_there()) {
         grow_for(alignment <= 16 ? need : need + alignment + smallest, ec);
         if (ec) {
             return nullptr;
         }
-        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+        made = allocate_here(own_bounds(), need, alignment, 0, why);
     }
     if (made == nullptr) [[unlikely]] {
-        fail_damaged(damaged, ec);
+        if (why.unbacked) {
+            ec = why.unbacked; // reported already
+        } else {
+            fail_damaged(why.damaged, ec);
+        }
     }
     return made;
 }
 
 COHOLD_INLINE void* heap::allocate_here(const bounds& all, std::uint64_t need,
                                         std::uint64_t alignment, std::uint64_t kind,
-                                        std::uint64_t& damaged) noexcept {
+                                        obstacle& why) noexcept {
     std::uint64_t found =
         alignment <= 16 ? find_free(all, need) : find_aligned(all, need, alignment);
     if (found == 0) {
@@ -126,15 +130,35 @@ COHOLD_INLINE void* heap::allocate_here(const bounds& all, std::uint64_t need,
     }
     if (!is_listed(all, found) || at(found).size() < need ||
         (alignment > 16 && !fits(found, need, alignment))) [[unlikely]] {
-        damaged = found;
+        why.damaged = found;
         return nullptr;
+    }
+    cut_holes holes;
+    if ((at(found).word & heap_block::holes_bit) != 0) [[unlikely]] {
+        holes = cut(found, need, alignment);
+        if (holes.touched.bytes() != 0) {
+            back(holes.touched, why.unbacked);
+            if (why.unbacked) {
+                found = find_backed(all, need, alignment);
+                if (found == 0) {
+                    return nullptr;
+                }
+                why.unbacked.clear();
+                holes = cut(found, need, alignment);
+            }
+        }
+        // Rolling this back needs them.
+        heap_holes& words = reinterpret_cast<trimmed_block&>(at(found)).holes;
+        set(words.begin, words.begin);
+        set(words.end, words.end);
+        set(words.filled, words.filled);
     }
     remove_free(found);
     if (alignment > 16) {
-        found = cut_front(all, found, alignment);
+        found = cut_front(all, found, alignment, holes.before);
     }
     heap_block& block = at(found);
-    const std::uint64_t size = cut_back(all, found, need);
+    const std::uint64_t size = cut_back(all, found, need, holes.after);
     set(block.word, size | mark_of(found) | kind);
     // Rolling this back needs the links, which the caller may overwrite during the change.
     set(block.next_free, 0);
@@ -151,6 +175,7 @@ COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept 
     if (!is_in_use(all, here) ||
         (at(here).word & (heap_block::slab_bit | heap_block::own_bit)) != kind) [[unlikely]] {
         if (config::heap_checks && kind == 0) {
+            refuse_overrun(all, here);
             refuse(pointer, here + overhead);
         }
         return;
@@ -168,11 +193,14 @@ COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept 
     if (kind == 0) {
         set(used_, used_ - size);
     }
+    heap_holes holes;
     if (joins_next) {
+        holes = holes_of(next);
         remove_free(next);
         size += at(next).size() + overhead;
     }
     if (joins_previous) {
+        holes = holes_of(previous).with(holes);
         remove_free(previous);
         // Clears the mark, so that a second free is detected even now.
         set(at(here).word, 0);
@@ -180,11 +208,79 @@ COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept 
         here = previous;
     }
     set(at(here + overhead + size).previous, here);
-    put_free(all, here, size);
+    put_free(all, here, size, holes);
 }
 
-COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place,
-                                  std::uint64_t size) noexcept {
+COHOLD_INLINE bool heap::resize(void* pointer, std::uint64_t bytes) noexcept {
+    const std::uint64_t here = place_of(pointer);
+    if (bytes > local_of(header()).reserve || !is_in_use(here) ||
+        (at(here).word & (heap_block::slab_bit | heap_block::own_bit)) != 0) {
+        return false;
+    }
+    const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
+    const std::uint64_t size = at(here).size();
+    const std::uint64_t next = here + overhead + size;
+    // The free block behind it, and its size with the 16 bytes before its payload; 0: there is
+    // none.
+    const auto behind = [&]() noexcept -> std::uint64_t {
+        return is_listed(own_bounds(), next) ? at(next).size() + overhead : 0;
+    };
+    if (need > size + behind()) {
+        const bool last = next == end_ || (behind() != 0 && next + behind() == end_);
+        if (!last || find_free(own_bounds(), need) != 0) {
+            return false;
+        }
+        const report_keeper keeper;
+        std::error_code ec;
+        take_in(ec);
+        if (!ec && need > size + behind()) {
+            grow_end_for(need - size, ec);
+        }
+        if (ec || need > size + behind()) {
+            return false;
+        }
+    }
+    const bounds all = own_bounds();
+    std::uint64_t whole = size + behind();
+    heap_holes holes;
+    if (whole != size) {
+        holes = holes_of(next);
+        const std::uint64_t page = page_size();
+        const std::uint64_t used =
+            (here + overhead + need + sizeof(trimmed_block) + page - 1) / page * page;
+        if (const heap_holes touched = holes.before(used); touched.bytes() != 0) {
+            const report_keeper keeper;
+            std::error_code ec;
+            back(touched, ec);
+            if (ec) {
+                return false;
+            }
+        }
+        holes = holes.from(used);
+    }
+    if (whole < need + smallest && need <= size) {
+        return true; // as before
+    }
+    if (whole != size) {
+        remove_free(next);
+    }
+    const std::uint64_t end = here + overhead + whole;
+    if (whole >= need + smallest) {
+        const std::uint64_t rest = here + overhead + need;
+        set(at(rest).previous, here);
+        set(at(end).previous, rest);
+        put_free(all, rest, end - rest - overhead, holes);
+        whole = need;
+    } else {
+        set(at(end).previous, here);
+    }
+    set(at(here).word, whole | mark_of(here));
+    set(used_, used_ + whole - size);
+    return true;
+}
+
+COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place, std::uint64_t size,
+                                  const heap_holes& holes) noexcept {
     heap_block& block = at(place);
     const size_class which(size);
     std::uint64_t& head = heads_[which.row][which.column];
@@ -203,6 +299,9 @@ COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place,
     if (next == 0) { // otherwise the bits are already set
         set(row_map_, row_map_ | std::uint64_t{1} << which.row);
         set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
+    }
+    if (holes.bytes() != 0) [[unlikely]] {
+        write_holes(place, holes);
     }
 }
 
@@ -289,7 +388,8 @@ COHOLD_INLINE std::uint64_t heap::find_aligned(const bounds& all, std::uint64_t 
 }
 
 COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t place,
-                                            std::uint64_t alignment) noexcept {
+                                            std::uint64_t alignment,
+                                            const heap_holes& holes) noexcept {
     const std::uint64_t rest = aligned_after(place, alignment);
     if (rest == place) {
         return place;
@@ -298,29 +398,32 @@ COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t pla
     split(place, rest, size);
     set(at(rest).word, size - (rest - place));
     // The block before it is not free, or the two would have been merged.
-    put_free(all, place, rest - place - overhead);
+    put_free(all, place, rest - place - overhead, holes);
     return rest;
 }
 
 COHOLD_INLINE std::uint64_t heap::cut_back(const bounds& all, std::uint64_t place,
-                                           std::uint64_t need) noexcept {
+                                           std::uint64_t need, const heap_holes& holes) noexcept {
     const std::uint64_t size = at(place).size();
     if (size < need + smallest) {
         return size;
     }
     const std::uint64_t rest = place + overhead + need;
     split(place, rest, size);
-    put_free(all, rest, size - need - overhead);
+    put_free(all, rest, size - need - overhead, holes);
     return need;
 }
 
 COHOLD_INLINE void heap::grow_for(std::uint64_t size, std::error_code& ec) noexcept {
-    constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
     // Takes in the bytes that a process added to the segment before it was killed.
     take_in(ec);
-    if (ec || find_free(own_bounds(), size) != 0) {
-        return;
+    if (!ec && find_free(own_bounds(), size) == 0) {
+        grow_end_for(size, ec);
     }
+}
+
+COHOLD_INLINE void heap::grow_end_for(std::uint64_t size, std::error_code& ec) noexcept {
+    constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
     const std::uint64_t now = bounded_size(header());
     const std::uint64_t last = at(end_).previous;
     const std::uint64_t there = is_listed(own_bounds(), last) ? at(last).size() + overhead : 0;
@@ -360,9 +463,11 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     // The last block becomes a block with the new bytes, and is merged with the block before if
     // that is free.
     std::uint64_t place = last;
+    heap_holes holes;
     if (const std::uint64_t previous = at(last).previous;
         is_listed(all, previous) && previous + overhead + at(previous).size() == last) {
         place = previous;
+        holes = holes_of(place);
         remove_free(place);
         // Rolling this back needs the last block, which is now inside the new one, where the caller
         // may overwrite it during the change.
@@ -372,13 +477,34 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     set(at(end).word, 0);
     set(at(end).previous, place);
     set(end_, end);
-    put_free(all, place, end - place - overhead);
+    put_free(all, place, end - place - overhead, holes);
 }
 
 [[gnu::noinline]] COHOLD_INLINE void heap::fail_damaged(std::uint64_t place,
                                                         std::error_code& ec) noexcept {
     fail(ec, errc::corrupt, "the heap: a block at offset %#llx is damaged",
          static_cast<unsigned long long>(place));
+}
+
+[[gnu::noinline]] COHOLD_INLINE void heap::refuse_overrun(const bounds& all,
+                                                          std::uint64_t here) noexcept {
+    if (!all.contain(here)) {
+        return;
+    }
+    const std::uint64_t word = at(here).word;
+    const std::uint64_t before = at(here).previous;
+    const bool marked = (word & 0xffff000000000001u) == mark_of(here);
+    // A block that was freed, and merged with the one before it, has no word any more.
+    const bool spoilt = !marked && word != 0 && is_in_use(all, before) &&
+                        before + overhead + at(before).size() == here;
+    if (marked || spoilt) {
+        char text[128];
+        std::snprintf(text, sizeof text,
+                      "heap: the end of the block at offset %#llx was overrun: found when %s freed",
+                      static_cast<unsigned long long>((marked ? here : before) + overhead),
+                      marked ? "it is" : "the one behind it is");
+        die(text);
+    }
 }
 
 [[gnu::noinline]] COHOLD_INLINE void heap::refuse(const void* pointer,
@@ -389,6 +515,122 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
         "heap: %p (offset %#llx) is freed a second time, or is not a block of this segment",
         pointer, static_cast<unsigned long long>(where));
     die(text);
+}
+
+// ---- pages that have been given back
+
+COHOLD_INLINE heap_holes heap::read_holes(std::uint64_t place) noexcept {
+    const heap_holes all = pages_inside(place, at(place).size());
+    if (all.bytes() == 0) {
+        return {};
+    }
+    const heap_holes found = reinterpret_cast<const trimmed_block&>(at(place)).holes;
+    const bool good = found.begin % page_size() == 0 && found.end % page_size() == 0 &&
+                      all.begin <= found.begin && found.begin < found.end && found.end <= all.end &&
+                      found.filled <= found.bytes();
+    return good ? found : all;
+}
+
+COHOLD_INLINE void heap::write_holes(std::uint64_t place, const heap_holes& holes) noexcept {
+    const heap_holes all = pages_inside(place, at(place).size());
+    const heap_holes inside = holes.before(all.end).from(all.begin);
+    if (inside.bytes() != 0) {
+        auto& block = reinterpret_cast<trimmed_block&>(at(place));
+        set(block.holes.begin, inside.begin);
+        set(block.holes.end, inside.end);
+        set(block.holes.filled, inside.filled);
+        set(block.word, block.word | heap_block::holes_bit);
+    }
+}
+
+COHOLD_INLINE heap::cut_holes heap::cut(std::uint64_t place, std::uint64_t need,
+                                        std::uint64_t alignment) noexcept {
+    const heap_holes all = holes_of(place);
+    const std::uint64_t page = page_size();
+    const std::uint64_t begin = alignment <= 16 ? place : aligned_after(place, alignment);
+    // With the words of the block behind it.
+    const std::uint64_t end = begin + overhead + need + sizeof(trimmed_block);
+    const std::uint64_t first = begin / page * page;
+    const std::uint64_t last = (end + page - 1) / page * page;
+    return {all.before(first), all.from(first).before(last), all.from(last)};
+}
+
+COHOLD_INLINE void heap::back(const heap_holes& holes, std::error_code& ec) noexcept {
+    back_segment(local_of(header()), base(), holes.begin, holes.end, ec);
+}
+
+COHOLD_INLINE std::uint64_t heap::find_backed(const bounds& all, std::uint64_t need,
+                                              std::uint64_t alignment) noexcept {
+    const size_class own(need);
+    std::uint64_t most = all.count(); // so that it ends, whatever the links are
+    for (unsigned i = own.row * columns + own.column; i < rows * columns; ++i) {
+        for (std::uint64_t place = heads_[i / columns][i % columns];
+             place != 0 && most != 0 && is_listed(all, place);
+             place = at(place).next_free, --most) {
+            if (at(place).size() >= need && (alignment <= 16 || fits(place, need, alignment)) &&
+                cut(place, need, alignment).touched.bytes() == 0) {
+                return place;
+            }
+        }
+    }
+    return 0;
+}
+
+COHOLD_INLINE std::uint64_t heap::trim(bool& more, std::error_code& ec) noexcept {
+    const local_mapping& local = local_of(header());
+    const bounds all = own_bounds();
+    const size_class least(page_size());
+    std::uint64_t given = 0;
+    unsigned most = 64; // so that others need not wait long for the lock
+    more = false;
+    // From now on, an object with holes is not one that has lost its memory.
+    header().trimmed.store(local.object_word(), std::memory_order_relaxed);
+    for (unsigned i = least.row * columns; i < rows * columns; ++i) {
+        std::uint64_t left = all.count();
+        for (std::uint64_t place = heads_[i / columns][i % columns];
+             place != 0 && left != 0 && is_listed(all, place);
+             place = at(place).next_free, --left) {
+            const heap_holes before = holes_of(place);
+            heap_holes now = pages_inside(place, at(place).size());
+            if (now.bytes() == before.bytes() - before.filled) {
+                continue;
+            }
+            if (most-- == 0) {
+                more = true;
+                return given;
+            }
+            // What the block says is true at every moment, also if the process is killed.
+            now.filled = now.bytes() - (before.bytes() - before.filled);
+            write_holes(place, now);
+            commit();
+            release_segment(local, base(), now.begin, now.end, ec);
+            if (ec) {
+                return given;
+            }
+            given += now.filled;
+            set(reinterpret_cast<trimmed_block&>(at(place)).holes.filled, 0);
+            commit();
+        }
+    }
+    return given;
+}
+
+COHOLD_INLINE std::uint64_t trim_heap(segment_header& header, owner_word me,
+                                      std::error_code& ec) noexcept {
+    std::uint64_t given = 0;
+    bool more = true;
+    for (bool first = true; more && !ec; first = false) {
+        heap::change change(heap::of(header), me);
+        if (!change) {
+            static_cast<void>(change.allocate(1, 8, ec)); // for the report
+        } else {
+            if (first) {
+                change.take_back_all();
+            }
+            given += change.trim(more, ec);
+        }
+    }
+    return given;
 }
 
 // ---- slabs
@@ -507,15 +749,15 @@ COHOLD_INLINE std::uint64_t heap::taken() noexcept {
 }
 
 COHOLD_INLINE void* heap::allocate_own(std::uint64_t bytes, bool grow) noexcept {
-    std::uint64_t damaged = 0;
+    const report_keeper keeper;
+    obstacle why;
     bytes = (bytes + 15) / 16 * 16;
-    void* made = allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
-    if (made == nullptr && damaged == 0 && grow) {
-        const report_keeper keeper;
+    void* made = allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, why);
+    if (made == nullptr && !why.is_there() && grow) {
         std::error_code ec;
         grow_for(bytes + 64 + smallest, ec);
         commit(); // the log has no room for all of it
-        made = ec ? nullptr : allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
+        made = ec ? nullptr : allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, why);
     }
     return made;
 }
@@ -602,9 +844,9 @@ COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, ow
     const std::uint64_t most = std::uint64_t{most_slab_words} * 64;
     const std::uint64_t count = bytes / size < most ? bytes / size : most;
     const auto words = static_cast<std::uint32_t>((count + 63) / 64);
+    const report_keeper keeper;
     // All growth comes first, as the log has no room for all of it at once.
     if (grow && find_aligned(own_bounds(), bytes, slab_unit) == 0) {
-        const report_keeper keeper;
         std::error_code ec;
         grow_for(bytes + slab_unit + smallest, ec);
         commit();
@@ -612,9 +854,8 @@ COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, ow
     if (!make_map(bounded_size(header()) >> slab_unit_shift, grow)) {
         return nullptr;
     }
-    std::uint64_t damaged = 0;
-    void* const blocks =
-        allocate_here(own_bounds(), bytes, slab_unit, heap_block::slab_bit, damaged);
+    obstacle why;
+    void* const blocks = allocate_here(own_bounds(), bytes, slab_unit, heap_block::slab_bit, why);
     void* const memory = blocks == nullptr ? nullptr : allocate_own(slab::bytes_of(words), false);
     slab_directory* const all = slabs();
     const std::uint64_t place = memory == nullptr ? 0 : offset_of(memory);

@@ -93,6 +93,14 @@ struct alignas(16) local_mapping {
     bool is_read_only;     // copies of objects in it that lie elsewhere still name this segment
     // How many participants the segment has room for, as first read from it; 0 if not read yet.
     mutable std::atomic<std::uint32_t> participants;
+
+    // Distinguishes the object from copies of it. Never 0.
+    [[nodiscard]] static std::uint64_t word_of(std::uint64_t device, std::uint64_t inode) noexcept {
+        const std::uint64_t both[] = {device, inode};
+        return hash64({reinterpret_cast<const char*>(both), sizeof both}) | 1;
+    }
+
+    [[nodiscard]] std::uint64_t object_word() const noexcept { return word_of(device, inode); }
 };
 
 inline const local_mapping& local_of(const segment_header& header) noexcept {
@@ -113,6 +121,10 @@ inline const local_mapping& local_of(const segment_header& header) noexcept {
 // Gives real memory to the bytes [from, to).
 [[gnu::cold]] void back_segment(const local_mapping& local, void* base, std::uint64_t from,
                                 std::uint64_t to, std::error_code& ec) noexcept;
+
+// Gives the memory of the whole pages [from, to) back to the kernel.
+[[gnu::cold]] void release_segment(const local_mapping& local, void* base, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept;
 
 // `present` is the token in the slot at the time of the call. Calls publish(context, token) while
 // no other process can claim the slot, and returns the page that keeps the claim.

@@ -59,6 +59,18 @@ COHOLD_INLINE void back_segment(const local_mapping& local, void* base, std::uin
     }
 }
 
+COHOLD_INLINE void release_segment(const local_mapping& local, void* base, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept {
+    if (local.calls->release == nullptr) {
+        fail(ec, errc::unsupported, "this mechanism has no function that gives memory back");
+        return;
+    }
+    const lent_native native(local, "so no memory can be given back", ec);
+    if (!ec) {
+        local.calls->release((*native).native, base, from, to, ec);
+    }
+}
+
 COHOLD_INLINE void* claim_slot(const local_mapping& local, std::uint32_t slot,
                                const liveness_token& present,
                                bool (*publish)(void* context, const liveness_token& token) noexcept,

@@ -63,6 +63,8 @@ struct mechanism_calls {
     void (*reclaim)(std::string_view name) noexcept;
     void (*seal)(const void* native, enum seal seals, std::error_code& ec) noexcept;
     void (*settle)(const void* native, std::string_view name, std::error_code& ec) noexcept;
+    void (*release)(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                    std::error_code& ec) noexcept;
     // Gives memory to the holes in the first `bytes`.
     void (*fill)(const void* native, access_mode how, void* mapping, std::uint64_t bytes,
                  std::error_code& ec) noexcept;

@@ -131,6 +131,14 @@ void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignm
 [[gnu::cold]] void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
                                      std::size_t alignment, std::error_code& ec) noexcept;
 
+// Makes a block larger or smaller where it is, and stores the value in the word, in the segment or
+// elsewhere: all or nothing. False if that is not possible, or if a section is open.
+[[nodiscard, gnu::cold]] bool resize_block(segment_header& header, void* block, std::uint64_t bytes,
+                                           void* word, std::uint64_t value) noexcept;
+
+// Blocks whose size is less are not worth it.
+inline constexpr std::uint64_t least_resized = 1024;
+
 // Frees memory of the segment, at the end of the open section if there is one. The memory stays
 // allocated if this process cannot become a participant. It also stays allocated in a forked child
 // that has not used the segment, because the child frees its copy of an object that belongs to its

@@ -90,6 +90,33 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     return made;
 }
 
+[[gnu::noinline]] COHOLD_INLINE bool resize_block(segment_header& header, void* block,
+                                                  std::uint64_t bytes, void* word,
+                                                  std::uint64_t value) noexcept {
+    if (open_transaction(&header) != nullptr) {
+        return false; // it would have to be undone
+    }
+    const report_keeper keeper;
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return false;
+    }
+    heap::change change(heap::of(header), me);
+    if (!change || !change.resize(block, bytes)) {
+        return false;
+    }
+    auto& changed = *static_cast<std::uint64_t*>(word);
+    if (heap::of(header).offset_of(word) < local_of(header).reserve) {
+        change.set(changed, value);
+    } else {
+        change.keep();
+        std::memcpy(word, &value, sizeof value);
+    }
+    asm volatile("" : : : "memory"); // the word has another type where it lives
+    return true;
+}
+
 [[gnu::noinline]] COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;

@@ -71,6 +71,29 @@ class segment_operations : public segment_observers<Policies> {
         }
     }
 
+    /// Gives the memory of free blocks back to the kernel, in whole pages, for all processes.
+    /// Returns how many bytes. The segment stays as long as it is, and gets the memory again before
+    /// it hands out such a block: if the kernel has none then, allocating fails, and nothing raises
+    /// SIGBUS. *Errors*: errc::unsupported for hugetlb pages, for file systems without holes, and
+    /// for locked memory on System V or anonymous memory; permission_denied; those of
+    /// fallocate(2) and madvise(2). Then a part may have been given back.
+    /// *Complexity*: a system call for each free block of at least a page; others that allocate
+    /// wait for 64 of them at most. *If the process is killed*, a part has been given back.
+    std::size_t trim() const {
+        return thrown([&](std::error_code& ec) { return trim(ec); });
+    }
+
+    std::size_t trim(std::error_code& ec) const noexcept {
+        const error_context context("trim", label, this->name());
+        ec.clear();
+        if (!this->check_attached(ec)) {
+            return 0;
+        }
+        segment_header& header = this->base_.memory().header();
+        const owner_word me = participant_of(header, ec);
+        return ec ? 0 : static_cast<std::size_t>(trim_heap(header, me, ec));
+    }
+
     /// Recovers dead processes now: rolls unfinished changes back, completes committed ones, and
     /// frees their slots. Returns how many dead participants this call has found. Attaching does
     /// the same, and a thread that waits for a lock does it for the lock's holder. *Errors*: those

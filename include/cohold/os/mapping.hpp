@@ -58,6 +58,10 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
 [[gnu::cold]] void populate(void* mapping, std::uint64_t from, std::uint64_t to,
                             std::error_code& ec) noexcept;
 
+// Gives the memory of the pages [from, to) of a shared mapping back to the kernel.
+[[gnu::cold]] void remove_pages(void* mapping, std::uint64_t from, std::uint64_t to,
+                                std::error_code& ec) noexcept;
+
 // ---- advice and huge pages
 
 // The size of the pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with

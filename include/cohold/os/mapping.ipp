@@ -48,6 +48,20 @@ COHOLD_INLINE void populate(void* mapping, std::uint64_t from, std::uint64_t to,
     }
 }
 
+COHOLD_INLINE void remove_pages(void* mapping, std::uint64_t from, std::uint64_t to,
+                                std::error_code& ec) noexcept {
+    if (::madvise(static_cast<char*>(mapping) + from, static_cast<std::size_t>(to - from),
+                  MADV_REMOVE) == 0) {
+        return;
+    }
+    if (errno == EINVAL || errno == EOPNOTSUPP) {
+        fail(ec, errc::unsupported,
+             "madvise(MADV_REMOVE): not for memory that is locked (mlock), or in hugetlb pages");
+    } else {
+        fail_errno(ec, errno, "madvise(MADV_REMOVE)");
+    }
+}
+
 COHOLD_INLINE void advise_pages(void* at, std::size_t bytes, int advice,
                                 std::error_code& ec) noexcept {
     if (::madvise(at, bytes, advice) != 0) {

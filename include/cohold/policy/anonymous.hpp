@@ -38,6 +38,12 @@ struct anonymous {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
+    [[gnu::cold]] static void release(const anonymous_memory& /*memory*/, void* mapping,
+                                      std::uint64_t from, std::uint64_t to,
+                                      std::error_code& ec) noexcept {
+        detail::remove_pages(mapping, from, to, ec);
+    }
+
     /// Maps the same pages once more, with mremap(2) of zero bytes.
     [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes,
                                    access_mode how, void* at, std::error_code& ec) noexcept;

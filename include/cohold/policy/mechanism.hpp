@@ -191,6 +191,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; if `at` is not null, at that address, replacing what is mapped there |
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that the user obtained by other means |
 /// | `M::close(native)` | – | closes the native handle; mappings stay |
+/// | `M::release(native, mapping, from, to, ec)` | – | optional: gives the memory of the pages [from, to) back to the kernel; `back` for them gets it again |
 /// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, according to `creation::huge_page` |
 /// | `M::seal(native, seals, ec)` | – | optional: permanently forbids what `seals`, an enum seal, says |
 /// | `M::settle(native, name, ec)` | – | optional: waits until the contents of the object and, if `name` is not empty, its name would survive a power failure |

@@ -62,6 +62,12 @@ struct system_v {
     [[gnu::cold]] static void back(const system_v_id& object, void* mapping, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept;
 
+    [[gnu::cold]] static void release(const system_v_id& /*object*/, void* mapping,
+                                      std::uint64_t from, std::uint64_t to,
+                                      std::error_code& ec) noexcept {
+        detail::remove_pages(mapping, from, to, ec);
+    }
+
     [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access_mode how,
                                    void* at, std::error_code& ec) noexcept;
 

@@ -266,3 +266,36 @@ TEST_CASE("a list of Boost lives in a segment and is used through another mappin
     CHECK(segment.heap().used() == 0);
 }
 #endif
+
+TEST_CASE("a block is resized where it is, or moves") {
+    const scratch::segment segment(65536, 1 << 20);
+    shm_allocator<int> numbers(segment.header());
+    auto block = numbers.allocate(1000);
+    for (int i = 0; i < 1000; ++i) {
+        block[i] = i;
+    }
+    CHECK(numbers.resize_in_place(block, 4000));
+    CHECK(segment.heap().used() == 16000);
+    CHECK(numbers.reallocate(block, 4000, 2000) == block);
+    CHECK(segment.heap().used() == 8000);
+    const auto behind = numbers.allocate(1);
+    CHECK_FALSE(numbers.resize_in_place(block, 3000));
+    CHECK_FALSE(numbers.resize_in_place(nullptr, 3000));
+    CHECK_FALSE(numbers.resize_in_place(block, SIZE_MAX));
+    const auto moved = numbers.reallocate(block, 2000, 3000);
+    CHECK(moved != block);
+    CHECK(segment.heap().used() == 12000 + 16);
+    for (int i = 0; i < 1000; ++i) {
+        REQUIRE(moved[i] == i);
+    }
+    std::error_code ec;
+    CHECK(numbers.reallocate(moved, 3000, 1 << 20, ec) == nullptr);
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(moved[999] == 999);
+    CHECK(numbers.reallocate(nullptr, 0, 10, ec) != nullptr);
+    CHECK_FALSE(ec);
+    numbers.deallocate(behind, 1);
+    // In a section it would have to be undone.
+    cohold::detail::section open(segment.header(), ec);
+    CHECK_FALSE(numbers.resize_in_place(moved, 2000));
+}

@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include <sys/stat.h>
+
 #include <doctest/doctest.h>
 
 #include "support/child.hpp"
@@ -52,7 +54,7 @@ bool aligned(const void* at, std::size_t alignment) {
     return reinterpret_cast<std::uintptr_t>(at) % alignment == 0;
 }
 
-// Allocates and frees at random; false if any promise is broken.
+// Allocates, frees, resizes and trims at random; false if any promise is broken.
 bool torture(scratch::plain_heap under_test, std::uint64_t seed, int rounds,
              std::size_t most_blocks) {
     std::mt19937_64 random(seed);
@@ -72,6 +74,17 @@ bool torture(scratch::plain_heap under_test, std::uint64_t seed, int rounds,
                                   static_cast<unsigned char>(random() % 255 + 1)});
                 blocks.back().fill();
             }
+        } else if (random() % 8 == 0) {
+            block& each = blocks[static_cast<std::size_t>(random() % blocks.size())];
+            const std::size_t bytes = random_size(random) * (random() % 4 == 0 ? 10 : 1);
+            if (under_test.resize(each.at, bytes)) {
+                each.bytes = bytes < each.bytes ? bytes : each.bytes;
+                good = each.intact();
+                each.bytes = bytes;
+                each.fill();
+            }
+        } else if (random() % 200 == 0) {
+            under_test.trim();
         } else {
             const std::size_t which = static_cast<std::size_t>(random() % blocks.size());
             good = blocks[which].intact();
@@ -140,6 +153,122 @@ TEST_CASE("every size at every alignment") {
     CHECK(segment.heap().used() >= payload);
     CHECK(segment.heap().used() <= payload + taken.size() * 48); // only rounding, no alignment
     for (const auto& [at, bytes] : taken) {
+        segment.heap().deallocate(at);
+    }
+    check_whole(segment);
+}
+
+TEST_CASE("large alignments hold in every mapping") {
+    const scratch::segment segment(65536, 32 << 20);
+    const auto other = segment.again(cohold::access_mode::writing);
+    const auto third = segment.again(cohold::access_mode::reading);
+    for (std::size_t alignment = 4096; alignment <= heap::max_alignment; alignment *= 2) {
+        CAPTURE(alignment);
+        std::error_code ec;
+        auto* const at = static_cast<char*>(segment.heap().allocate(100, alignment, ec));
+        REQUIRE(at != nullptr);
+        const std::ptrdiff_t offset = at - segment.memory().base();
+        CHECK(aligned(at, alignment));
+        CHECK(aligned(other.base() + offset, alignment));
+        CHECK(aligned(third.base() + offset, alignment));
+        segment.heap().deallocate(at);
+    }
+    check_whole(segment);
+    // A small segment is aligned as far as it is large.
+    const scratch::segment small(65536, 100000);
+    std::error_code ec;
+    CHECK(aligned(small.heap().allocate(10, 65536, ec), 65536));
+    CHECK_FALSE(ec);
+}
+
+TEST_CASE("a block grows and shrinks where it is") {
+    const scratch::segment segment(65536, 1 << 20);
+    std::error_code ec;
+    const auto used = [&] { return segment.heap().used(); };
+    auto* const first = static_cast<char*>(segment.heap().allocate(1000, 16, ec));
+    CHECK(segment.heap().resize(first, 3000));
+    CHECK(used() == 3008);
+    CHECK(segment.heap().resize(first, 2999));
+    CHECK(used() == 3008);
+    CHECK(segment.heap().resize(first, 100));
+    CHECK(used() == 112);
+    auto* const second = static_cast<char*>(segment.heap().allocate(2000, 16, ec));
+    CHECK_FALSE(segment.heap().resize(first, 200)); // the second one is behind it
+    CHECK(used() == 112 + 2000);
+    CHECK(segment.heap().resize(first, 0));
+    CHECK(segment.heap().resize(first, 96)); // takes back all that it had, as 16 bytes are no block
+    CHECK(used() == 112 + 2000);
+    // The segment grows for the last block, but not if there is another place.
+    CHECK(segment.heap().resize(second, 200000));
+    CHECK(segment.size() > 200000);
+    CHECK_FALSE(segment.heap().resize(second, 2 << 20));
+    CHECK_FALSE(segment.heap().resize(second, UINT64_MAX));
+    CHECK_FALSE(segment.heap().resize(second + 16, 10));
+    segment.heap().deallocate(second);
+    CHECK_FALSE(segment.heap().resize(second, 10));
+    segment.heap().deallocate(first);
+    check_whole(segment);
+}
+
+TEST_CASE("trimming gives back whole pages of free blocks, and allocating takes them again") {
+    const scratch::segment segment(65536, 64 << 20);
+    const auto committed = [&] {
+        struct ::stat found{};
+        REQUIRE(::fstat(segment.file().value, &found) == 0);
+        return static_cast<std::uint64_t>(found.st_blocks) * 512;
+    };
+    std::error_code ec;
+    char* blocks[8];
+    for (char*& each : blocks) {
+        each = static_cast<char*>(segment.heap().allocate(1 << 20, 16, ec));
+        std::memset(each, 7, 1 << 20);
+    }
+    segment.heap().trim(); // of what the segment grew by in advance
+    const std::uint64_t full = committed();
+    for (const int i : {1, 3, 4}) {
+        segment.heap().deallocate(blocks[i]);
+    }
+    const std::uint64_t given = segment.heap().trim();
+    CHECK(given > (3 << 20) - 4 * 8192);
+    CHECK(given < 3 << 20);
+    CHECK(committed() == full - given);
+    CHECK(segment.heap().trim() == 0);
+    // A hole behind a block that grows into it.
+    CHECK(segment.heap().resize(blocks[0], (1 << 20) + 50000));
+    std::memset(blocks[0], 7, (1 << 20) + 50000);
+    CHECK(committed() > full - given + 40000);
+    CHECK(committed() < full - given + 70000);
+    // A part of a hole, and a block between two.
+    segment.heap().deallocate(blocks[2]);
+    auto* const part = static_cast<char*>(segment.heap().allocate(1 << 19, 4096, ec));
+    std::memset(part, 5, 1 << 19);
+    CHECK(segment.heap().trim() > (1 << 20) - 2 * 8192);
+    for (const int i : {0, 5, 6, 7}) {
+        CHECK(std::count(blocks[i], blocks[i] + (1 << 20), 7) == 1 << 20);
+        segment.heap().deallocate(blocks[i]);
+    }
+    CHECK(std::count(part, part + (1 << 19), 5) == 1 << 19);
+    segment.heap().deallocate(part);
+    segment.heap().trim();
+    CHECK(committed() < 65536);
+    check_whole(segment);
+}
+
+TEST_CASE("damaged words of a trimmed block do no harm") {
+    const scratch::segment segment(65536, 1 << 20);
+    std::error_code ec;
+    segment.heap().grow(1 << 20, ec);
+    segment.heap().trim();
+    auto* const first = segment.memory().base() + cohold::detail::far_slots_offset;
+    auto& block = *reinterpret_cast<cohold::detail::trimmed_block*>(first);
+    REQUIRE((block.word & 9) == 9);
+    for (const std::uint64_t begin : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 40,
+                                      std::uint64_t{UINT64_MAX} / 4096 * 4096}) {
+        block.holes.begin = begin;
+        auto* const at = segment.heap().allocate(1 << 18, 4096, ec);
+        REQUIRE(at != nullptr);
+        std::memset(at, 1, 1 << 18);
+        segment.heap().trim();
         segment.heap().deallocate(at);
     }
     check_whole(segment);
@@ -338,7 +467,9 @@ TEST_CASE("invalid frees abort with a message where checks are on") {
         void free(void* at) { segment.heap().deallocate(at); }
     };
 
-    const auto dies = [](auto&& frees) {
+    const auto dies = [](auto&& frees,
+                         const char* text =
+                             "is freed a second time, or is not a block of this segment") {
         // Each has a segment of its own: a process that aborts in the heap leaves it to be
         // recovered.
         const support::ending how = support::run_child([&frees] {
@@ -348,7 +479,7 @@ TEST_CASE("invalid frees abort with a message where checks are on") {
         INFO(how.text);
         CHECK(how.signal == SIGABRT);
         CHECK(how.says("cohold: heap: "));
-        CHECK(how.says("is freed a second time, or is not a block of this segment"));
+        CHECK(how.says(text));
     };
     dies([](parts& mine) {
         mine.free(mine.first);
@@ -370,6 +501,18 @@ TEST_CASE("invalid frees abort with a message where checks are on") {
     dies([](parts& mine) { mine.free(&mine); });
     dies([](parts& mine) { mine.free(mine.segment.memory().base()); });
     dies([](parts& mine) { mine.free(mine.segment.memory().base() + 65536); });
+    dies(
+        [](parts& mine) {
+            std::memset(mine.first, 1, 1008 + 16);
+            mine.free(mine.first);
+        },
+        "was overrun: found when it is freed");
+    dies(
+        [](parts& mine) {
+            std::memset(mine.first, 1, 1008 + 8);
+            mine.free(mine.second);
+        },
+        "was overrun: found when the one behind it is freed");
     support::check_child([] {
         parts mine;
         mine.free(mine.first);

@@ -30,6 +30,18 @@ class plain_heap {
 
     void deallocate(void* pointer) { change().deallocate(pointer); }
 
+    [[nodiscard]] bool resize(void* pointer, std::uint64_t bytes) {
+        return change().resize(pointer, bytes);
+    }
+
+    std::uint64_t trim() {
+        std::error_code ec;
+        const std::uint64_t given =
+            detail::trim_heap(header_, detail::participant_of(header_, ec), ec);
+        REQUIRE_FALSE(ec);
+        return given;
+    }
+
     void grow(std::uint64_t bytes, std::error_code& ec) { change().grow(bytes, ec); }
 
     [[nodiscard]] std::uint64_t used() const { return detail::heap::of(header_).used(); }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <new>
 #include <ostream>
 #include <stdexcept>
@@ -12,12 +13,16 @@
 #include <type_traits>
 #include <utility>
 
+#include <unistd.h>
+
 #include <doctest/doctest.h>
 
 #include <cohold/container/shm_string.hpp>
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/shared.hpp>
 #include <cohold/policy/anonymous.hpp>
+#include <cohold/policy/memfd.hpp>
+#include <cohold/policy/system_v.hpp>
 #include <cohold/sync/shm_guarded.hpp>
 
 #include "support/child.hpp"
@@ -295,4 +300,56 @@ TEST_CASE("the forms with an error code give that of a constructor without memor
     CHECK(number.with([](int& value) { return value; }) == 3);
     CHECK(full.find<shm_string>("m") == nullptr);
     CHECK(full.destroy<shm_guarded<int>>("guarded"));
+}
+
+namespace {
+
+template <class Segment>
+void trim_and_count(const Segment& made) {
+    CAPTURE(Segment::mechanism_type::label);
+    auto memory = made.template allocator<char>();
+    const auto block = memory.allocate(4 << 20);
+    const auto behind = memory.allocate(100000);
+    CHECK(made.committed() == made.size());
+    memory.deallocate(block, 4 << 20);
+    const std::size_t given = made.trim();
+    CHECK(given >= (4 << 20) - 8192);
+    CHECK(made.committed() == made.size() - given);
+    CHECK(made.trim() == 0);
+    std::memset(behind.get(), 1, 100000);
+    const auto again = memory.allocate(4 << 20);
+    std::memset(again.get(), 1, 4 << 20);
+    CHECK(made.committed() >= 4 << 20);
+}
+
+} // namespace
+
+TEST_CASE("free memory goes back to the kernel, with every mechanism") {
+    const std::string name = support::own_name("trim");
+    trim_and_count(segment<>::create(name, 65536));
+    CHECK(segment<>::remove(name));
+    trim_and_count(segment<mechanism::memfd>::create(65536));
+    trim_and_count(segment<mechanism::anonymous>::create(65536));
+    trim_and_count(segment<mechanism::system_v>::create(name, 65536));
+    CHECK(segment<mechanism::system_v>::remove(name));
+    std::error_code ec;
+    CHECK(segment<>().trim(ec) == 0);
+    CHECK(ec == errc::empty_handle);
+    CHECK(segment<>().committed() == 0);
+    CHECK_THROWS_AS(segment<>().trim(), failure);
+}
+
+struct alignas(1 << 21) wide {
+    int value = 7;
+};
+
+TEST_CASE("objects of large alignment are aligned in every mapping") {
+    const auto made = segment<mechanism::memfd>::create({.size = 65536, .reserve = 32 << 20});
+    const wide& object = made.construct<wide>("wide");
+    const auto other = segment<mechanism::memfd>::adopt({::dup(made.native_handle().value)});
+    for (const wide* each : {&object, static_cast<const wide*>(other.find<wide>("wide"))}) {
+        CHECK(reinterpret_cast<std::uintptr_t>(each) % alignof(wide) == 0);
+        CHECK(each->value == 7);
+    }
+    CHECK(made.destroy<wide>("wide"));
 }

@@ -51,10 +51,13 @@ union string_words {
         return big_endian ? block.capacity << 8 >> 8 : block.capacity >> 8;
     }
 
+    // For block_text::capacity.
+    [[nodiscard]] static std::uint64_t word_of(std::uint64_t capacity) noexcept {
+        return big_endian ? std::uint64_t{long_bit} << 56 | capacity : capacity << 8 | long_bit;
+    }
+
     void hold(const Pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
-        const std::uint64_t word =
-            big_endian ? std::uint64_t{long_bit} << 56 | capacity : capacity << 8 | long_bit;
-        ::new (static_cast<void*>(std::addressof(block))) block_text{word, size, data};
+        ::new (static_cast<void*>(std::addressof(block))) block_text{word_of(capacity), size, data};
     }
 
     void reset() noexcept { std::memset(static_cast<void*>(this), 0, sizeof *this); }
@@ -366,6 +369,19 @@ class string_storage {
         return units_for(doubled < needed ? needed : doubled);
     }
 
+    // Gives the block so many units where it is, if that is possible. The text stays.
+    [[nodiscard]] bool resizes_block(size_type units) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            return words_.is_long() && capacity() >= least_resized / sizeof(Char) &&
+                   has_segment(alloc_) &&
+                   resize_block(*alloc_.header(), text(), std::uint64_t{units} * sizeof(Char),
+                                std::addressof(words_.block.capacity),
+                                all_words::word_of(units - 1));
+        } else {
+            return false;
+        }
+    }
+
     // ---- changes by one store to the first word, after the others: false if that is not possible
 
     static constexpr std::size_t unit = sizeof(Char);
@@ -552,6 +568,10 @@ class string_storage {
 
     [[gnu::noinline]] void assign_growing(source from, size_type count) {
         check_size(count);
+        if (resizes_block(grown_units(count))) {
+            assign(from, count);
+            return;
+        }
         block memory(alloc_, grown_units(count));
         write(memory.begin(), from, count);
         save_words(memory.section());
@@ -593,6 +613,10 @@ class string_storage {
     [[gnu::cold, gnu::noinline]] void replace_growing(size_type at, size_type removed, source from,
                                                       size_type count) {
         const size_type size = changed_size(removed, count);
+        if (resizes_block(grown_units(size))) {
+            replace(at, removed, from, count);
+            return;
+        }
         block memory(alloc_, grown_units(size));
         Char* const to = memory.begin();
         const Char* const old = text();
@@ -653,6 +677,9 @@ class string_storage {
     }
 
     void reallocate(size_type count) {
+        if (resizes_block(units_for(count))) {
+            return;
+        }
         block memory(alloc_, units_for(count));
         write(memory.begin(), {text()}, size());
         save_words(memory.section());
@@ -688,7 +715,7 @@ class string_storage {
         if (!has_possible_size(count)) {
             return false;
         }
-        return try_growing(units_for(count), {text()}, size());
+        return resizes_block(units_for(count)) || try_growing(units_for(count), {text()}, size());
     }
 
     [[nodiscard]] bool try_append(source from, size_type count) {
@@ -696,6 +723,9 @@ class string_storage {
         if (count > capacity() - size) {
             if (count > max_size() - size) {
                 return has_possible_size(static_cast<size_type>(-1));
+            }
+            if (resizes_block(grown_units(size + count))) {
+                return try_append(from, count);
             }
             return try_replace_growing(from, count);
         }
@@ -709,7 +739,11 @@ class string_storage {
 
     [[nodiscard]] bool try_assign(source from, size_type count) {
         if (count > capacity()) {
-            return has_possible_size(count) && try_growing(grown_units(count), from, count);
+            if (!has_possible_size(count)) {
+                return false;
+            }
+            return resizes_block(grown_units(count)) ? try_assign(from, count)
+                                                     : try_growing(grown_units(count), from, count);
         }
         operation section(alloc_, without_journal::reports);
         if (!saves_all(section, 0)) {
@@ -725,7 +759,8 @@ class string_storage {
         }
         const size_type size = this->size();
         if (size > all_words::own_capacity) {
-            if (units_for(size) <= capacity()) {
+            if (units_for(size) <= capacity() &&
+                !(size >= least_resized / sizeof(Char) && resizes_block(units_for(size)))) {
                 static_cast<void>(try_growing(units_for(size), {text()}, size));
             }
             return;

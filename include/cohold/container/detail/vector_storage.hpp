@@ -298,6 +298,23 @@ class vector_storage {
         return doubled < needed ? needed : doubled;
     }
 
+    // Should a block stay that is shortened for so many elements? A small one is better elsewhere.
+    [[nodiscard]] static bool keeps_block_for(size_type count) noexcept {
+        return count >= least_resized / sizeof(T) + 1;
+    }
+
+    // Gives the block that capacity where it is, if that is possible. The elements stay.
+    [[nodiscard]] bool resizes_block(size_type count) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            return capacity_ >= least_resized / sizeof(T) + 1 && count <= max_size() &&
+                   has_segment(alloc_) &&
+                   resize_block(*alloc_.header(), begin(), std::uint64_t{count} * sizeof(T),
+                                &capacity_, count);
+        } else {
+            return false;
+        }
+    }
+
     // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
     [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
         if (count > max_size()) {
@@ -418,6 +435,10 @@ class vector_storage {
 
     template <class... Args>
     [[gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
+        if (resizes_block(grown_capacity(1))) {
+            emplace_before(position, std::forward<Args>(args)...);
+            return position;
+        }
         block memory(alloc_, checked_length(grown_capacity(1)));
         return emplace_into(memory, position, std::forward<Args>(args)...);
     }
@@ -425,12 +446,19 @@ class vector_storage {
     // Without a position, which would be a burden to the loop around the call.
     template <class... Args>
     [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
+        if (resizes_block(grown_capacity(1))) {
+            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+        }
         block memory(alloc_, checked_length(grown_capacity(1)));
         return emplace_into(memory, end(), std::forward<Args>(args)...);
     }
 
     template <class Source>
     [[gnu::noinline]] T* insert_growing(T* position, Source source, size_type count) {
+        if (position == end() && resizes_block(grown_capacity(count))) {
+            append_in_place(std::move(source), count);
+            return position;
+        }
         block memory(alloc_, checked_length(grown_capacity(count)));
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);

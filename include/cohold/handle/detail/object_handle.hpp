@@ -143,6 +143,11 @@ struct mechanism_thunks {
         M::fill(at(native), how, mapping, bytes, ec);
     }
 
+    static void release(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                        std::error_code& ec) noexcept {
+        M::release(at(native), mapping, from, to, ec);
+    }
+
     static void* claim(const void* native, std::uint32_t slot, const liveness_token& present,
                        bool (*publish)(void* context, const liveness_token& token) noexcept,
                        void* context, std::error_code& ec) noexcept {
@@ -228,6 +233,11 @@ struct mechanism_thunks {
                           M::fill(native, access_mode::reading, nullptr, 0, ec);
                       }) {
             calls.fill = &fill;
+        }
+        if constexpr (requires(object native, error ec) {
+                          M::release(native, nullptr, 0, 0, ec);
+                      }) {
+            calls.release = &release;
         }
         calls.claim = &claim;
         calls.probe = &probe;

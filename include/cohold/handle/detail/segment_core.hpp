@@ -74,6 +74,9 @@ class segment_core {
     // The mapping of the bytes that exist.
     [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept;
 
+    // Bytes of memory that the kernel has given to the object.
+    [[nodiscard, gnu::cold]] std::uint64_t committed() const noexcept;
+
     // Waits until the file and its name will survive a loss of power.
     [[gnu::cold]] void durable(std::error_code& ec) const noexcept;
 
@@ -212,7 +215,14 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
     }
 
-    /// The same by sizes of blocks. All zero for an empty handle. *Complexity*: linear in the
+    /// Bytes of memory, or of disk space, that the kernel has given to the segment: size(), less
+    /// what trim() has given back. On System V and of anonymous memory, without the pages that are
+    /// swapped out. 0 for an empty handle. *System calls*: fstat(2), or mincore(2).
+    [[nodiscard]] std::size_t committed() const noexcept {
+        return static_cast<std::size_t>(base_.committed());
+    }
+
+    /// What is used, by sizes of blocks. All zero for an empty handle. *Complexity*: linear in the
     /// number of slabs. *Thread and process safety*: takes no lock, and does not change anything.
     [[nodiscard]] heap_statistics statistics() const noexcept {
         return *this ? detail::statistics_of(base_.memory().heap_here()) : heap_statistics();

@@ -196,6 +196,19 @@ COHOLD_INLINE memory_mapping segment_core::mapping() const noexcept {
                    : memory_mapping();
 }
 
+COHOLD_INLINE std::uint64_t segment_core::committed() const noexcept {
+    if (!memory_) {
+        return 0;
+    }
+    if (object_.object().descriptor() >= 0) {
+        file_status found{};
+        if (!is_lost(object_) && raw_fstat(object_.object().descriptor(), found) == 0) {
+            return static_cast<std::uint64_t>(found.st_blocks) * 512;
+        }
+    }
+    return resident_bytes(memory_.base(), mapping().size()).value_or(0);
+}
+
 COHOLD_INLINE void segment_core::durable(std::error_code& ec) const noexcept {
     if (!memory_) {
         fail(ec, errc::empty_handle);
@@ -333,7 +346,10 @@ COHOLD_INLINE void segment_core::attach(object_status status, access_mode how,
 COHOLD_INLINE void segment_core::map(const facts& found, const object_status& status,
                                      const mapping_options& options, std::error_code& ec) noexcept {
     memory_ = segment_memory::map(object_.object(), status, found.reserve, how_, options, ec);
-    if (!ec && status.sparse && calls().fill != nullptr) {
+    // Pages that trim() has given back stay away, unless this is a copy, which may lack others.
+    if (!ec && status.sparse && calls().fill != nullptr &&
+        memory_.header().trimmed.load(std::memory_order_relaxed) !=
+            local_mapping::word_of(status.device, status.inode)) {
         calls().fill(object_.object().native, how_, memory_.base(),
                      memory_.header().size.load(std::memory_order_acquire), ec);
     }

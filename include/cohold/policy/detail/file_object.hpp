@@ -124,6 +124,11 @@ struct descriptor_object {
     [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
                                    std::uint64_t bytes, std::error_code& ec) noexcept;
 
+    // Makes a hole of whole pages.
+    [[gnu::cold]] static void release(const file_descriptor& file, void* /*mapping*/,
+                                      std::uint64_t from, std::uint64_t to,
+                                      std::error_code& ec) noexcept;
+
     [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes,
                                    access_mode how, void* at, std::error_code& ec) noexcept;
 

@@ -455,6 +455,28 @@ COHOLD_INLINE void descriptor_object::fill(const file_descriptor& file, access_m
     }
 }
 
+COHOLD_INLINE void descriptor_object::release(const file_descriptor& file, void* /*mapping*/,
+                                              std::uint64_t from, std::uint64_t to,
+                                              std::error_code& ec) noexcept {
+    if (hugetlb_page(file.value) != 0) {
+        fail(ec, errc::unsupported, "hugetlb pages are kept, because there may be no others later");
+        return;
+    }
+    const int error = allocate(file.value, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to);
+    if (is_without_fallocate(error)) {
+        fail(ec, errc::unsupported, "fallocate: this file system makes no holes");
+    } else if (error == EPERM) {
+        fail(ec, errc::permission_denied,
+             "fallocate: errno %d (EPERM), as for a memfd that is sealed against writing, or a "
+             "file that is immutable or append-only (chattr)",
+             error);
+    } else if (error == EBADF) {
+        fail(ec, errc::read_only, "fallocate: errno %d", error);
+    } else if (error != 0) {
+        fail_errno(ec, error, "fallocate");
+    }
+}
+
 COHOLD_INLINE void* descriptor_object::map(const file_descriptor& file, std::uint64_t bytes,
                                            access_mode how, void* at,
                                            std::error_code& ec) noexcept {
