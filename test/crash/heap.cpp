@@ -445,7 +445,6 @@ void crash::declare(registry& all) {
     all.add<stock>("shm_string::append", "in place", make,
                    [](stock& it) { it.text.append(900, 'y'); })
         .prepare(large)
-        .meanwhile(come_and_go)
         .unhasty()
         .once();
     all.add<stock>("shm_vector::push_back", "in place", make,
