@@ -4,16 +4,22 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include <boost/interprocess/managed_shared_memory.hpp>
 #include <dlfcn.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cohold/cohold.hpp>
 
+#include "children.hpp"
 #include "processes.hpp"
 
 namespace {
@@ -35,7 +41,22 @@ struct cohold_heap {
     void* allocate(std::size_t bytes) { return from.allocate(bytes).get(); }
 
     void deallocate(void* block) { from.deallocate(static_cast<char*>(block), 0); }
+
+    // Bytes of memory that the kernel has given to it, after what is free has been given back.
+    [[nodiscard]] double memory() const {
+        segment.trim();
+        return static_cast<double>(segment.committed());
+    }
 };
+
+// Of this process.
+double resident() {
+    unsigned long pages = 0;
+    std::FILE* const file = std::fopen("/proc/self/statm", "r");
+    bench::check(file != nullptr && std::fscanf(file, "%*u %lu", &pages) == 1, "statm");
+    std::fclose(file);
+    return static_cast<double>(pages) * static_cast<double>(getpagesize());
+}
 
 struct boost_heap {
     static constexpr const char* name = "boost managed_shared_memory";
@@ -58,6 +79,11 @@ struct malloc_heap {
     void* allocate(std::size_t bytes) { return std::malloc(bytes); }
 
     void deallocate(void* block) { std::free(block); }
+
+    [[nodiscard]] double memory() const {
+        malloc_trim(0);
+        return resident();
+    }
 };
 
 // One of a library that is loaded beside the program's own malloc.
@@ -77,6 +103,12 @@ class loaded_heap {
 
     void deallocate(void* block) { deallocate_(block); }
 
+  protected:
+    template <class Function>
+    [[nodiscard]] Function* function(const char* name) const {
+        return reinterpret_cast<Function*>(dlsym(library_, name));
+    }
+
   private:
     void* library_;
     void* (*allocate_)(std::size_t) = nullptr;
@@ -87,12 +119,23 @@ struct mimalloc_heap : loaded_heap {
     static constexpr const char* name = "mimalloc";
 
     mimalloc_heap() : loaded_heap("libmimalloc.so.2", "mi_malloc", "mi_free") {}
+
+    [[nodiscard]] double memory() const {
+        function<void(bool)>("mi_collect")(true);
+        return resident();
+    }
 };
 
 struct jemalloc_heap : loaded_heap {
     static constexpr const char* name = "jemalloc";
 
     jemalloc_heap() : loaded_heap("libjemalloc.so.2", "malloc", "free") {}
+
+    [[nodiscard]] double memory() const {
+        function<int(const char*, void*, std::size_t*, void*, std::size_t)>("mallctl")(
+            "arena.4096.purge", nullptr, nullptr, nullptr, 0); // of all arenas
+        return resident();
+    }
 };
 
 // Allocates a block, writes to it, frees it.
@@ -225,9 +268,123 @@ class handing_over {
     std::vector<std::atomic<void*>> slots_ = std::vector<std::atomic<void*>>(1000);
 };
 
+// ---- memory
+
+// Live blocks, and how many bytes were asked for them.
+template <class Heap>
+class population {
+  public:
+    population(Heap& heap, std::size_t count) : heap_(heap), blocks_(count), bytes_(count) {
+        std::memset(blocks_.data(), 1, count * sizeof(blocks_[0])); // now the memory is there
+        std::memset(bytes_.data(), 1, count * sizeof(bytes_[0]));
+    }
+
+    void put(std::size_t which, std::size_t bytes) {
+        blocks_[which] = heap_.allocate(bytes);
+        bytes_[which] = static_cast<std::uint32_t>(bytes);
+        std::memset(blocks_[which], 1, bytes);
+    }
+
+    void replace(std::size_t which, std::size_t bytes) {
+        heap_.deallocate(blocks_[which]);
+        put(which, bytes);
+    }
+
+    [[nodiscard]] double bytes() const {
+        double sum = 0;
+        for (const std::uint32_t each : bytes_) {
+            sum += each;
+        }
+        return sum;
+    }
+
+  private:
+    Heap& heap_;
+    std::vector<void*> blocks_;
+    std::vector<std::uint32_t> bytes_;
+};
+
+// Calls work(heap) -> double in a process of its own.
+template <class Heap, class Work>
+sample in_child(const Work& work) {
+    auto* const result = static_cast<double*>(
+        mmap(nullptr, sizeof(double), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    bench::check(result != MAP_FAILED, "mmap");
+    bench::finish(bench::child([&] {
+        Heap heap;
+        *result = work(heap);
+    }));
+    const sample made{*result};
+    munmap(result, sizeof(double));
+    return made;
+}
+
+// Bytes of memory a byte that is in use, after random blocks were replaced for a long time. Their
+// sizes change with the time, so that few blocks fit where others were.
+template <class Heap>
+sample after_churn(std::uint64_t operations) {
+    return in_child<Heap>([operations](Heap& heap) {
+        constexpr std::size_t live = 100'000;
+        bench::random_numbers random;
+        population<Heap> blocks(heap, live);
+        const double before = heap.memory();
+        const auto size = [&random](std::uint64_t now, std::uint64_t all) {
+            const std::size_t most = now * 10 / all % 2 == 0 ? 1024 : 300;
+            return 16 + random.below(most - 16 + 1);
+        };
+        for (std::size_t i = 0; i < live; ++i) {
+            blocks.put(i, size(0, 1));
+        }
+        for (std::uint64_t i = 0; i < operations; ++i) {
+            blocks.replace(random.below(live), size(i, operations));
+        }
+        return (heap.memory() - before) / blocks.bytes();
+    });
+}
+
+// The same for blocks of one size.
+template <class Heap>
+sample of_equal_blocks(std::size_t bytes) {
+    return in_child<Heap>([bytes](Heap& heap) {
+        constexpr std::size_t live = 500'000;
+        population<Heap> blocks(heap, live);
+        const double before = heap.memory();
+        for (std::size_t i = 0; i < live; ++i) {
+            blocks.put(i, bytes);
+        }
+        return (heap.memory() - before) / blocks.bytes();
+    });
+}
+
+// How many objects a segment of 64 KiB has room for.
+template <class Allocate>
+double count_of(const Allocate& allocate) {
+    double count = 0;
+    while (allocate() != nullptr) {
+        ++count;
+    }
+    return count;
+}
+
+sample in_a_small_segment(std::size_t bytes) {
+    const auto segment =
+        cohold::segment<cohold::mechanism::memfd>::create({.size = 65536, .reserve = 65536});
+    auto memory = segment.allocator<char>();
+    return {65536 / count_of([&] { return memory.try_allocate(bytes); })};
+}
+
+sample in_a_small_boost(std::size_t bytes) {
+    const std::string name = bench::own_name("small");
+    bip::managed_shared_memory segment(bip::create_only, name.c_str(), 65536);
+    bip::shared_memory_object::remove(name.c_str());
+    return {65536 / count_of([&] { return segment.allocate(bytes, std::nothrow); })};
+}
+
 struct tables {
     std::vector<contest> one;
     std::vector<contest> two;
+    std::vector<contest> memory;
+    std::uint64_t churn;
 };
 
 template <class Heap>
@@ -241,6 +398,10 @@ void add(tables& to, const std::vector<int>& cpus) {
     to.one[2].add(Heap::name, [heap] { return bursts(*heap); });
     auto mixed = std::make_shared<mix<Heap>>(heap);
     to.one[3].add(Heap::name, [mixed] { return (*mixed)(); });
+    if constexpr (requires { heap->memory(); }) {
+        to.memory[0].add(Heap::name, [churn = to.churn] { return after_churn<Heap>(churn); });
+        to.memory[1].add(Heap::name, [] { return of_equal_blocks<Heap>(64); });
+    }
     if (cpus.empty()) {
         return;
     }
@@ -270,7 +431,12 @@ int main(int argc, char** argv) {
                 contest("64 B, 100 at a time", at_most(1.1)),
                 contest("16 to 1024 B, 1e5 live, free and allocate", at_most(1.1))},
                {contest("64 B, allocate and free, both at once", at_most(1.0)),
-                contest("64 B, one allocates and the other frees", at_most(0.9))}};
+                contest("64 B, one allocates and the other frees", at_most(0.9))},
+               {contest(settings.quick ? "16 to 1024 B, 1e5 live, after 1e6 random replacements"
+                                       : "16 to 1024 B, 1e5 live, after 1e7 random replacements",
+                        at_most(1.15)),
+                contest("64 B, 5e5 live", at_most(1.03))},
+               settings.quick ? 1'000'000U : 10'000'000U};
     add<cohold_heap>(all, cpus);
     add<boost_heap>(all, cpus);
     add<malloc_heap>(all, cpus);
@@ -288,4 +454,20 @@ int main(int argc, char** argv) {
         }
         bench::table("Heap, two threads", "ns a pair", 1, bench::shown::time).print(all.two);
     }
+    for (contest& each : all.memory) {
+        each.measure(settings.rounds(5));
+    }
+    bench::table("Heap, memory from the kernel when all that is free has been given back",
+                 "bytes a byte in use", 1, bench::shown::time)
+        .print(all.memory);
+    std::vector<contest> small;
+    for (const std::size_t bytes : {16U, 48U, 64U, 100U}) {
+        small.emplace_back(std::to_string(bytes) + " B");
+        small.back()
+            .add("cohold", [bytes] { return in_a_small_segment(bytes); })
+            .add("boost managed_shared_memory", [bytes] { return in_a_small_boost(bytes); })
+            .measure(1);
+    }
+    bench::table("Heap, a segment of 64 KiB", "bytes of it an object", 1, bench::shown::time)
+        .print(small);
 }
