@@ -133,6 +133,12 @@ constexpr state gathered = {"three gathered", [](queue& q) {
                                 }
                             }};
 
+// What a dead consumer held comes when another one finds it.
+std::string in_any_order(std::string text) {
+    std::sort(text.begin(), text.end());
+    return text;
+}
+
 template <class Subject = one, class Act>
 auto on_guard(registry& all, const std::string& name, const state& in, const Act& act,
               const char* how = "") {
@@ -143,7 +149,7 @@ auto on_guard(registry& all, const std::string& name, const state& in, const Act
             [act](Subject& q) { return act(q.it); })
         .hasty("takes everything, and destroys it",
                [](const segment& where) {
-                   crash::said = drained(where.find<Subject>(crash::subject)->it);
+                   crash::said = in_any_order(drained(where.find<Subject>(crash::subject)->it));
                    where.destroy<Subject>(crash::subject);
                    crash::usurp(where);
                })
@@ -315,9 +321,7 @@ void declare_gathered(registry& all) {
                [](const segment& where) {
                    queue& q = where.find<roomy>(crash::subject)->it;
                    static_cast<void>(q.try_push(longer));
-                   std::string text = drained(q);
-                   std::sort(text.begin(), text.end()); // what a dead one held comes at any time
-                   crash::said = text;
+                   crash::said = in_any_order(drained(q));
                    crash::said += refilled(q);
                    where.destroy<roomy>(crash::subject);
                    crash::usurp(where);
