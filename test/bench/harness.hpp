@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include <malloc.h>
 #include <sched.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +45,17 @@ double time_of(std::uint64_t operations, Work&& work) {
 template <class T>
 void keep(const T& value) {
     asm volatile("" : : "r"(&value) : "memory");
+}
+
+/// So much private memory has its pages from now on, and keeps them: a peer's first touch of a page
+/// is not measured, as that of shared memory is not.
+inline void touch_private_memory(std::size_t bytes) {
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, -1);
+    void* const some = std::malloc(bytes);
+    std::memset(some, 1, bytes);
+    keep(some);
+    std::free(some);
 }
 
 /// A benchmark that computed something wrong has measured nothing.

@@ -4,152 +4,19 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <memory>
-#include <string>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include <boost/interprocess/allocators/allocator.hpp>
-#include <boost/interprocess/containers/map.hpp>
-#include <boost/interprocess/managed_shared_memory.hpp>
-#include <boost/unordered_map.hpp>
-#if __has_include(<boost/unordered/unordered_flat_map.hpp>)
-#include <boost/unordered/unordered_flat_map.hpp>
-#endif
-#if __has_include(<boost/unordered/concurrent_flat_map.hpp>)
-#include <boost/unordered/concurrent_flat_map.hpp>
-#endif
-
-#include <cohold/cohold.hpp>
-
-#include "harness.hpp"
+#include "hash_maps.hpp"
 
 namespace {
 
-namespace bip = boost::interprocess;
-using bench::contest;
-using bench::sample;
-using number = std::uint64_t;
-
-constexpr std::size_t segment_bytes = std::size_t{256} << 20;
-
-struct cohold_map {
-    static constexpr const char* name = "cohold";
-    using map = cohold::shm_hash_map<number, number>;
-    cohold::segment<cohold::mechanism::memfd> segment =
-        cohold::segment<cohold::mechanism::memfd>::create(segment_bytes);
-    map& it = segment.construct<map>("it");
-
-    void insert(number key) { it.insert({key, key}); }
-
-    bool find(number key) {
-        return it.cvisit(key, [](const auto& found) { bench::keep(found.second); }) != 0;
-    }
-
-    bool erase(number key) { return it.erase(key) != 0; }
-
-    number sum() {
-        number all = 0;
-        it.cvisit_all([&all](const auto& each) { all += each.second; });
-        return all;
-    }
-};
-
-// Those with the interface of std::unordered_map.
-template <class Map>
-struct standard_map {
-    template <class... Arguments>
-    explicit standard_map(Arguments&&... arguments) : it(std::forward<Arguments>(arguments)...) {}
-
-    Map it;
-
-    void insert(number key) { it.emplace(key, key); }
-
-    bool find(number key) {
-        const auto found = it.find(key);
-        if (found == it.end()) {
-            return false;
-        }
-        bench::keep(found->second);
-        return true;
-    }
-
-    bool erase(number key) { return it.erase(key) != 0; }
-
-    number sum() {
-        number all = 0;
-        for (const auto& each : it) {
-            all += each.second;
-        }
-        return all;
-    }
-};
-
-struct std_map : standard_map<std::unordered_map<number, number>> {
-    static constexpr const char* name = "std::unordered_map";
-};
-
-using boost_manager = bip::managed_shared_memory;
-using boost_allocator =
-    bip::allocator<std::pair<const number, number>, boost_manager::segment_manager>;
-using boost_tree = bip::map<number, number, std::less<number>, boost_allocator>;
-using boost_hash = boost::unordered_map<number, number, boost::hash<number>, std::equal_to<number>,
-                                        boost_allocator>;
-
-struct boost_memory {
-    std::string object = bench::own_name("maps");
-    boost_manager segment{bip::create_only, object.c_str(), segment_bytes};
-    bool removed = bip::shared_memory_object::remove(object.c_str());
-};
-
-struct boost_hash_map : boost_memory, standard_map<boost_hash> {
-    static constexpr const char* name = "boost unordered_map, shared";
-
-    boost_hash_map()
-        : standard_map(16, boost::hash<number>(), std::equal_to<number>(),
-                       segment.get_allocator<std::pair<const number, number>>()) {}
-};
-
-struct boost_tree_map : boost_memory, standard_map<boost_tree> {
-    static constexpr const char* name = "boost map, shared";
-
-    boost_tree_map()
-        : standard_map(std::less<number>(),
-                       segment.get_allocator<std::pair<const number, number>>()) {}
-};
-
-#if __has_include(<boost/unordered/unordered_flat_map.hpp>)
-struct flat_map : standard_map<boost::unordered_flat_map<number, number>> {
-    static constexpr const char* name = "boost unordered_flat_map";
-};
-#endif
-
-#if __has_include(<boost/unordered/concurrent_flat_map.hpp>)
-struct concurrent_map {
-    static constexpr const char* name = "boost concurrent_flat_map";
-    boost::concurrent_flat_map<number, number> it;
-
-    void insert(number key) { it.insert({key, key}); }
-
-    bool find(number key) {
-        return it.cvisit(key, [](const auto& found) { bench::keep(found.second); }) != 0;
-    }
-
-    bool erase(number key) { return it.erase(key) != 0; }
-
-    number sum() {
-        number all = 0;
-        it.cvisit_all([&all](const auto& each) { all += each.second; });
-        return all;
-    }
-};
-#endif
+using namespace bench;
 
 std::vector<number> keys(std::size_t count, number seed) {
-    bench::random_numbers random(seed);
+    random_numbers random(seed);
     std::vector<number> made(count);
     for (number& each : made) {
         each = random();
@@ -157,16 +24,16 @@ std::vector<number> keys(std::size_t count, number seed) {
     return made;
 }
 
-std::vector<bench::goal> goals([[maybe_unused]] double limit) {
-    std::vector<bench::goal> all{
-        {bench::bound::at_most, 0.25, {boost_hash_map::name}},
-        {bench::bound::at_most, 0.25, {boost_tree_map::name}},
+std::vector<goal> goals([[maybe_unused]] double limit) {
+    std::vector<goal> all{
+        {bound::at_most, 0.25, {boost_hash_map::name}},
+        {bound::at_most, 0.25, {boost_tree_map::name}},
     };
-#if __has_include(<boost/unordered/unordered_flat_map.hpp>)
-    all.push_back({bench::bound::at_most, limit, {flat_map::name}});
+#if defined(BENCH_FLAT_MAP)
+    all.push_back({bound::at_most, limit, {flat_map::name}});
 #endif
-#if __has_include(<boost/unordered/concurrent_flat_map.hpp>)
-    all.push_back({bench::bound::at_most, 1.0, {concurrent_map::name}});
+#if defined(BENCH_CONCURRENT_MAP)
+    all.push_back({bound::at_most, 1.0, {concurrent_map::name}});
 #endif
     return all;
 }
@@ -175,7 +42,7 @@ void compare(std::size_t count, int rounds, const char* title) {
     const std::vector<number> present = keys(count, 7);
     const std::vector<number> absent = keys(count, 8);
     std::vector<number> other = present; // in another order than that of insertion
-    bench::random_numbers random(9);
+    random_numbers random(9);
     for (std::size_t i = count; i > 1; --i) {
         std::swap(other[i - 1], other[random.below(i)]);
     }
@@ -191,44 +58,46 @@ void compare(std::size_t count, int rounds, const char* title) {
         const auto add = [&]<class Map>(std::type_identity<Map>) {
             const auto m = std::make_shared<Map>();
             now[0].add(Map::name, [m, &present, count]() -> sample {
-                return bench::time_of(count, [&] {
+                return time_of(count, [&] {
                     for (const number key : present) {
                         m->insert(key);
                     }
                 });
             });
             now[1].add(Map::name, [m, &other, count]() -> sample {
-                return bench::time_of(count, [&] {
+                return time_of(count, [&] {
                     for (const number key : other) {
-                        bench::check(m->find(key), "find, present");
+                        check(m->find(key), "find, present");
                     }
                 });
             });
             now[2].add(Map::name, [m, &absent, count]() -> sample {
-                return bench::time_of(count, [&] {
+                return time_of(count, [&] {
                     for (const number key : absent) {
-                        bench::check(!m->find(key), "find, absent");
+                        check(!m->find(key), "find, absent");
                     }
                 });
             });
             now[3].add(Map::name, [m, expected, count]() -> sample {
-                return bench::time_of(count,
-                                      [&] { bench::check(m->sum() == expected, "visit all"); });
+                return time_of(count, [&] { check(m->sum() == expected, "visit all"); });
             });
             now[4].add(Map::name, [m, &other, count]() -> sample {
-                return bench::time_of(count, [&] {
+                return time_of(count, [&] {
                     for (const number key : other) {
-                        bench::check(m->erase(key), "erase");
+                        check(m->erase(key), "erase");
                     }
                 });
             });
         };
         add(std::type_identity<cohold_map>());
-#if __has_include(<boost/unordered/unordered_flat_map.hpp>)
+#if defined(BENCH_FLAT_MAP)
         add(std::type_identity<flat_map>());
 #endif
-#if __has_include(<boost/unordered/concurrent_flat_map.hpp>)
+#if defined(BENCH_CONCURRENT_MAP)
         add(std::type_identity<concurrent_map>());
+#endif
+#if defined(BENCH_ABSL)
+        add(std::type_identity<absl_map>());
 #endif
         add(std::type_identity<std_map>());
         add(std::type_identity<boost_hash_map>());
@@ -238,10 +107,88 @@ void compare(std::size_t count, int rounds, const char* title) {
             rows[row].join(now[row].measure(repeats[row]).keep_best());
         }
     }
-    bench::table(title, "ns", 1, bench::shown::time).print(rows);
+    table(title, "ns", 1, shown::time).print(rows);
 }
 
-// When a map is as full as it becomes, just before it grows again.
+// ---- by several processes at once
+
+// Processes do the same with keys of their own, so that a run can be repeated.
+template <class Map>
+void add_shared(std::vector<contest>& rows, const std::vector<number>& all,
+                const std::vector<int>& cpus) {
+    const auto map = std::make_shared<Map>();
+    for (const number key : all) {
+        map->insert(key);
+    }
+    const std::size_t each = all.size() / cpus.size();
+    const auto mine = [&all, each](std::size_t who) {
+        return std::vector<number>(all.begin() + static_cast<std::ptrdiff_t>(who * each),
+                                   all.begin() + static_cast<std::ptrdiff_t>((who + 1) * each));
+    };
+    const auto join = [&](contest& row, const auto& work) {
+        std::vector<worker> workers;
+        for (std::size_t who = 0; who < cpus.size(); ++who) {
+            workers.push_back({cpus[who],
+                               [map, keys = mine(who), work] {
+                                   for (const number key : keys) {
+                                       work(*map, key);
+                                   }
+                                   return std::uint64_t{0};
+                               },
+                               [map, keys = mine(who)] { // touches the pages
+                                   map->assign(keys.front(), keys.front());
+                                   for (const number key : keys) {
+                                       check(map->find(key), "find, before the clock starts");
+                                   }
+                               }});
+        }
+        const auto members = std::make_shared<team>(std::move(workers));
+        row.add(Map::name,
+                [members, count = all.size()]() -> sample { return members->run(count, 0); });
+    };
+    join(rows[0], [](Map& in, number key) { check(in.find(key), "find, present"); });
+    join(rows[1], [](Map& in, number key) { check(!in.find(~key), "find, absent"); });
+    join(rows[2], [](Map& in, number key) {
+        if (key % 10 == 0) {
+            in.assign(key, key + 1);
+        } else {
+            check(in.find(key), "find while others assign");
+        }
+    });
+    join(rows[3], [](Map& in, number key) {
+        check(in.erase(key), "erase");
+        in.insert(key);
+    });
+}
+
+void compare_shared(std::size_t count, int rounds, const char* title) {
+    const std::vector<int> cpus = two_cpus();
+    if (cpus.empty()) {
+        std::printf("\n%s: not measured, because there is only one cpu\n", title);
+        return;
+    }
+    const std::vector<number> all = keys(count, 7);
+    std::vector<goal> wanted{{bound::at_least, 4, {boost_locked_map::name}}};
+#if defined(BENCH_CONCURRENT_MAP)
+    wanted.push_back({bound::at_least, 1.0, {concurrent_shared_map::name}});
+#endif
+    std::vector<contest> rows{contest("find, present", wanted), contest("find, absent", wanted),
+                              contest("9 of 10 find, 1 assigns", wanted),
+                              contest("erase and insert", wanted)};
+    add_shared<cohold_shared_map>(rows, all, cpus);
+#if defined(BENCH_CONCURRENT_MAP)
+    add_shared<concurrent_shared_map>(rows, all, cpus);
+#endif
+    add_shared<boost_locked_map>(rows, all, cpus);
+    for (contest& each : rows) {
+        each.measure(rounds);
+    }
+    table(title, "million/s", 1, shown::rate).print(rows);
+}
+
+// ---- memory
+
+// From when the table has many blocks: its load goes up and down as they are split.
 void tell_memory() {
     const auto segment = cohold::segment<cohold::mechanism::memfd>::create(segment_bytes);
     segment.construct<int>("first");
@@ -249,25 +196,49 @@ void tell_memory() {
     auto& map = segment.construct<cohold_map::map>("map");
     double least = 1e9;
     double most = 0;
+    double lowest = 1;
+    double highest = 0;
     for (number i = 0; i < 1000000; ++i) {
         map.try_emplace(i * 0x9e3779b97f4a7c15u, i);
-        if (i >= 100000) {
+        if (i >= 100000 && i % 1000 == 0) {
             const double each =
                 static_cast<double>(segment.used() - before) / static_cast<double>(i + 1) - 16;
+            const double load = static_cast<double>(map.load_factor());
             least = each < least ? each : least;
             most = each > most ? each : most;
+            lowest = load < lowest ? load : lowest;
+            highest = load > highest ? load : highest;
         }
     }
+    const double places = 1000000 / static_cast<double>(map.load_factor());
+    const double full = static_cast<double>(segment.used() - before) / (places * 7 / 8) - 16;
     std::printf("\nMemory beyond key and value, 100,000 to 1,000,000 elements of 16 bytes: %.1f to "
-                "%.1f bytes an element\n",
-                least, most);
+                "%.1f bytes an element, at loads of %.2f to %.2f; %.1f bytes where 7/8 of the "
+                "places are used (goal ≤ 8: %s)\n",
+                least, most, highest, lowest, full, full <= 8 ? "met" : "**missed**");
+}
+
+void tell_what_is_missing() {
+#if !defined(BENCH_FLAT_MAP)
+    std::printf("\nboost unordered_flat_map: skipped, it came with Boost 1.81\n");
+#endif
+#if !defined(BENCH_CONCURRENT_MAP)
+    std::printf("\nboost concurrent_flat_map: skipped, it came with Boost 1.83\n");
+#endif
+#if !defined(BENCH_ABSL)
+    std::printf("\nabsl flat_hash_map: skipped, libabsl-dev is not installed\n");
+#endif
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    const bench::settings settings(argc, argv);
-    compare(10000, settings.rounds(25), "Hash maps, 10,000 numbers to numbers");
-    compare(1000000, settings.rounds(7), "Hash maps, 1,000,000 numbers to numbers");
+    const settings from(argc, argv);
+    touch_private_memory(segment_bytes);
+    compare(10000, from.rounds(25), "Hash maps, 10,000 numbers to numbers");
+    compare(1000000, from.rounds(7), "Hash maps, 1,000,000 numbers to numbers");
+    compare_shared(10000, from.rounds(25), "Hash maps, 10,000 numbers, two processes at once");
+    compare_shared(1000000, from.rounds(5), "Hash maps, 1,000,000 numbers, two processes at once");
     tell_memory();
+    tell_what_is_missing();
 }

@@ -2,7 +2,10 @@
 # Installs what is missing (Debian, apt-get), builds with -O2, and prints tables of ratios in
 # Markdown: cohold against the standard library, Boost and hand-written limits, side by side.
 #
-#   sh test/bench/run.sh [vector|strings|maps|heap|names|queue|family|lifecycle|locks|kills|huge|compile|paths]… [--quick]
+#   sh test/bench/run.sh [vector|strings|maps|ordered|heap|names|queue|family|lifecycle|locks|kills|huge|compile|paths]… [--quick]
+#
+# maps is all containers but vectors and queues: it includes ordered and strings. The Boost to compare
+# with is the newest that Debian has; it is unpacked in the build directory, not installed.
 #
 # Queue, family and locks use two cpus, with real-time priority where that is allowed. Exits with 1 if
 # something could not be built or computed something wrong; no figure decides anything.
@@ -22,7 +25,7 @@ optional() {
     fi
 }
 
-all="vector strings maps heap names queue family lifecycle locks kills huge compile paths"
+all="vector maps ordered strings heap names queue family lifecycle locks kills huge compile paths"
 wanted=
 quick=
 for argument in "$@"; do
@@ -35,6 +38,8 @@ for argument in "$@"; do
     esac
     if [ "$argument" = --quick ]; then
         quick=--quick
+    elif [ "$argument" = maps ]; then
+        wanted="$wanted maps ordered strings"
     else
         wanted="$wanted $argument"
     fi
@@ -62,7 +67,30 @@ case " $wanted " in
     export GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384
     ;;
 esac
+case " $wanted " in
+*' maps '*)
+    need pkg-config pkg-config --version
+    need libabsl-dev pkg-config --exists absl_flat_hash_map
+    ;;
+esac
 install_missing >&2
+
+# The newest Boost: prints its include directory, or nothing if only the installed one can be had.
+newest_boost() {
+    newest=$(apt-cache search --names-only '^libboost1\.[0-9]*-dev$' 2>/dev/null |
+        cut -d ' ' -f 1 | sort -V | tail -n 1)
+    [ -n "$newest" ] || return 0
+    if [ ! -d "$build/$newest/usr/include/boost" ]; then
+        rm -rf "${build:?}/$newest"
+        mkdir "$build/$newest" || return 0
+        (cd "$build/$newest" && apt-get download "$newest" && dpkg -x ./*.deb . && rm ./*.deb) \
+            >>"$build/apt.log" 2>&1 || return 0
+    fi
+    echo "$build/$newest/usr/include"
+}
+
+boost_directory=$(newest_boost)
+flags=${boost_directory:+-isystem$boost_directory}
 directory=$build/bench
 reconfigure=
 [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
@@ -73,7 +101,7 @@ done
 if [ -n "$targets" ]; then
     # shellcheck disable=SC2086 # one word an argument
     if ! { meson setup $reconfigure "$directory" -Dbuildtype=plain -Doptimization=2 \
-        -Db_ndebug=true -Dbenchmarks=enabled -Dtests=disabled \
+        -Db_ndebug=true "-Dcpp_args=$flags" -Dbenchmarks=enabled -Dtests=disabled \
         -Dexamples=disabled && ninja -C "$directory" $targets; } >"$build/bench.log" 2>&1; then
         cat "$build/bench.log" >&2
         exit 1
@@ -81,8 +109,9 @@ if [ -n "$targets" ]; then
 fi
 
 compiler=$(${CXX:-g++} --version | head -n 1)
+# shellcheck disable=SC2086 # one word or none
 boost=$(printf '#include <boost/version.hpp>\nBOOST_LIB_VERSION\n' |
-    g++ -E -P -x c++ - | tail -n 1 | tr -d '"')
+    g++ -E -P $flags -x c++ - | tail -n 1 | tr -d '"')
 echo "$compiler; Boost $(echo "$boost" | tr _ .); Linux $(uname -r) $(uname -m); $(nproc) cpus"
 
 status=0
