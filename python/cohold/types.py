@@ -604,6 +604,8 @@ class Parser:
             return HashTable(element, False)
         if name == "shm_guarded" and rest in LOCKS:
             return Guarded(element, rest)
+        if name == "shm_atomic_shared_ptr":
+            return Guarded(Owner(24, element), "shm_mutex")
         if name in ("shm_unique_ptr", "shm_shared_ptr"):
             return Owner(16 if name == "shm_unique_ptr" else 24, element)
         if name in TEMPLATES:

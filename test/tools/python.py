@@ -101,6 +101,7 @@ def check_arrays(path):
         assert segment["shades"] == {7: {"x": 1, "y": 2, "shade": 3}}
         assert segment["keys"] == [({"a": 1, "b": 2}, 3)]
         assert segment["guarded"] == {"x": 4, "y": 5, "shade": 6}
+        assert segment["chosen"] == {"x": 7, "y": 8, "shade": 9}
         frame = segment.array("frames", 2)
         assert frame.dtype == numpy.float32 and len(frame) == 1000 and not frame.flags.owndata
         fails(KeyError, segment.array, "frames", 4)
@@ -184,7 +185,7 @@ def look(segment):
             for key, each in value.items():
                 assert each["left"] ^ each["right"] == MASK and each["left"] % 500 == key, value
     names = set(segment)
-    assert names - {"passing"} == {"guarded", "keys", "ledger", "newest", "numbers", "points",
+    assert names - {"passing"} == {"chosen", "guarded", "keys", "ledger", "newest", "numbers", "points",
                                    "shades", "sides", "table", *FAMILY}, names
     return count
 

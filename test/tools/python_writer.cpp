@@ -77,6 +77,8 @@ void make(const char* path) {
         7U, app::point{1, 2, 3}); // the value is aligned to 4, not to 8
     segment.construct<cohold::shm_hash_map<app::key, int>>("keys").insert_or_assign({1, 2}, 3);
     segment.construct<cohold::shm_guarded<app::point>>("guarded", 4.0F, 5.0F, std::uint8_t{6});
+    segment.construct<cohold::shm_atomic_shared_ptr<app::point>>("chosen") =
+        cohold::make_shm_shared<app::point>(segment, 7.0F, 8.0F, std::uint8_t{9});
     auto& small = segment.construct<small_queue>("small", 50);
     segment.construct<large_queue>("large", 50);
     segment.construct<text_queue>("texts", 50);
