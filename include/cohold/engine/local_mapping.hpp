@@ -71,9 +71,11 @@ struct local_identity {
     std::uint32_t threads;            // the last number given to a thread
     thread_transaction* transactions; // of the threads that have used this mapping
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
-    std::atomic<bool> fresh;          // while it is opened: the native handle must be good
-    std::atomic<bool> holding;        // a lock for the next member
-    hold_table* holds;                // of the shared objects; see shared_hold.hpp
+    std::atomic<std::uint32_t> flags;
+    hold_table* holds; // of the shared objects; see shared_hold.hpp
+
+    static constexpr std::uint32_t fresh = 1; // while it is opened: the native handle must be good
+    static constexpr std::uint32_t holding = 2; // a lock for holds
 };
 
 static_assert(sizeof(local_identity) <= wiped_cells::size);

@@ -17,7 +17,7 @@ class lent_native {
     [[gnu::cold]] lent_native(const local_mapping& local, const char* consequence,
                               std::error_code& ec) noexcept
         : lent_{local.calls, &local.native} {
-        if (local.identity->fresh.load(std::memory_order_relaxed)) {
+        if ((local.identity->flags.load(std::memory_order_relaxed) & local_identity::fresh) != 0) {
             return;
         }
         const object_status found = lent_.status(ec);

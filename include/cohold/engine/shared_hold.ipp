@@ -13,9 +13,10 @@ namespace detail {
 // Held by a thread that changes the table. In a forked child the kernel has cleared it.
 class holding_lock {
   public:
-    explicit holding_lock(local_identity& identity) noexcept : busy_(identity.holding) {
+    explicit holding_lock(local_identity& identity) noexcept : flags_(identity.flags) {
         yielding loop;
-        while (busy_.exchange(true, std::memory_order_acquire)) {
+        while ((flags_.fetch_or(local_identity::holding, std::memory_order_acquire) &
+                local_identity::holding) != 0) {
             loop.yield();
         }
     }
@@ -23,10 +24,10 @@ class holding_lock {
     holding_lock(const holding_lock&) = delete;
     holding_lock& operator=(const holding_lock&) = delete;
 
-    ~holding_lock() { busy_.store(false, std::memory_order_release); }
+    ~holding_lock() { flags_.fetch_and(~local_identity::holding, std::memory_order_release); }
 
   private:
-    std::atomic<bool>& busy_;
+    std::atomic<std::uint32_t>& flags_;
 };
 
 [[nodiscard]] inline shared_hold** chain_of(const hold_table& table,

@@ -110,16 +110,16 @@ class pages_to_wipe {
     };
 
     static void lock() noexcept {
-        while (busy_.exchange(true, std::memory_order_acquire)) {
+        while (busy_.exchange(1, std::memory_order_acquire) != 0) {
             ::sched_yield();
         }
     }
 
-    static void unlock() noexcept { busy_.store(false, std::memory_order_release); }
+    static void unlock() noexcept { busy_.store(0, std::memory_order_release); }
 
     static void wipe() noexcept;
 
-    static inline constinit std::atomic<bool> busy_{false};
+    static inline constinit std::atomic<std::uint32_t> busy_{0};
     static inline constinit entry* first_ = nullptr;
 };
 

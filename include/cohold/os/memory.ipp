@@ -41,9 +41,11 @@ COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
     while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
         if (errno == EINVAL) {
-            // Linux before 5.14: write to each page without changing it.
+            // Linux before 5.14: write to each page without changing it. Whole words, because some
+            // processors change single bytes only with the help of another library.
             for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
-                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
+                __atomic_fetch_or(static_cast<std::uint32_t*>(at) + offset / sizeof(std::uint32_t),
+                                  0U, __ATOMIC_RELAXED);
             }
             return 0;
         }

@@ -159,7 +159,7 @@ struct all_required {
 
 struct measured {
     std::atomic<int> count;
-    std::atomic<bool> flags[3];
+    std::atomic<std::uint32_t> flags[3];
     std::atomic_flag once;
     std::chrono::nanoseconds lasted;
     std::chrono::steady_clock::time_point since;
@@ -308,8 +308,12 @@ static_assert(!shareable<std::chrono::duration<long double>>);
 static_assert(shareable<std::chrono::system_clock::time_point>);
 static_assert(shareable<std::chrono::steady_clock::time_point>);
 static_assert(shareable<std::chrono::year_month_day> && shareable<std::chrono::weekday>);
-static_assert(shareable<std::atomic<int>> && shareable<std::atomic<bool>>);
-static_assert(shareable<std::atomic<scoped_enum>> && shareable<std::atomic_flag>);
+static_assert(shareable<std::atomic<int>>);
+static_assert(shareable<std::atomic_flag>);
+// Some compilers have no lock-free bytes on some processors, such as g++ 12 on RISC-V.
+constexpr bool bytes_are_lock_free = std::atomic<std::uint8_t>::is_always_lock_free;
+static_assert(shareable<std::atomic<bool>> == bytes_are_lock_free);
+static_assert(shareable<std::atomic<scoped_enum>> == bytes_are_lock_free);
 static_assert(shareable<std::atomic<std::uint32_t>[4]>);
 static_assert(!shareable<std::atomic<int*>> && !shareable<std::atomic<big>>);
 static_assert(!shareable<std::atomic<std::shared_ptr<int>>>);

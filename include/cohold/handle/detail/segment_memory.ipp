@@ -148,10 +148,10 @@ COHOLD_INLINE void segment_memory::format(std::uint64_t size, std::uint32_t part
 }
 
 COHOLD_INLINE void segment_memory::participate(std::error_code& ec) const noexcept {
-    std::atomic<bool>& fresh = local_of_this().identity->fresh;
-    fresh.store(true, std::memory_order_relaxed);
+    std::atomic<std::uint32_t>& flags = local_of_this().identity->flags;
+    flags.fetch_or(local_identity::fresh, std::memory_order_relaxed);
     static_cast<void>(participant_of(header(), ec));
-    fresh.store(false, std::memory_order_relaxed);
+    flags.fetch_and(~local_identity::fresh, std::memory_order_relaxed);
 }
 
 COHOLD_INLINE void segment_memory::attend_session(std::error_code& ec) const noexcept {
