@@ -55,6 +55,9 @@ class Cohold(ConanFile):
 
     def package_info(self):
         self.cpp_info.set_property("cmake_file_name", "cohold")
+        # Not the names that the components have.
+        self.cpp_info.set_property("cmake_target_name", "cohold::all")
+        self.cpp_info.set_property("pkg_config_name", "cohold-all")
         headers = self.cpp_info.components["headers"]
         headers.bindirs = []
         headers.libdirs = []

@@ -198,6 +198,9 @@ if [ -n "$ci" ]; then
     need cmake cmake --version
     need musl-dev test -f /usr/include/x86_64-linux-musl/stdio.h
     need pkgconf pkg-config --version
+    need "debhelper dpkg-dev" sh -c "dh --help && dpkg-buildpackage --version"
+    need lintian lintian --version
+    need man-db man --version
     need "g++-$(g++ -dumpversion)-multilib" compiles '#include <vector>' g++ -m32 \
         -isystem /usr/include/x86_64-linux-gnu
     install_missing

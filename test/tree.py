@@ -112,6 +112,59 @@ def check_umbrella():
             yield f"{path.relative_to(ROOT)} does not include what there is: run test/tree.py --write"
 
 
+MODULE = INCLUDE / "cohold/cohold.cppm"
+TYPE = re.compile(r"(?:class|struct|enum class|concept|using) (?:\[\[.*?\]\] )?(?:alignas\(.*?\) )?"
+                  r"(\w+)(?![\w:]| final ?;|;)")
+
+
+def declared_types():
+    """The types and concepts of each public namespace, from which `tree.py --write` adds those that
+    the module does not export. Functions and constants are added to it by hand."""
+    found = {}
+    for header in headers():
+        if is_internal(header) or room(header) == "inspect":
+            continue
+        place = []
+        for line in (INCLUDE / header).read_text().splitlines():
+            if line == "COHOLD_NAMESPACE_BEGIN":
+                place = ["cohold"]
+            elif line == "COHOLD_NAMESPACE_END":
+                place = []
+            elif opened := re.match(r"(?:inline )?namespace (\w+)? ?{", line):
+                place.append(opened[1] or "")
+            elif line.startswith("} // namespace"):
+                place.pop()
+            elif place[:1] == ["cohold"] and not {"detail", "", "std"} & set(place):
+                if name := TYPE.match(line):
+                    found.setdefault("::".join(place), set()).add(name[1])
+    return found
+
+
+def module():
+    """The text that the module's unit should have."""
+    text = MODULE.read_text()
+    head = text[:text.index("export namespace")]
+    exported = {}
+    for space, name in re.findall(r"^using (cohold(?:::\w+)*)::(.+);$", text, re.MULTILINE):
+        exported.setdefault(space, set()).add(name)
+    for space, names in declared_types().items():
+        exported.setdefault(space, set()).update(names)
+    words = set(re.findall(r"\w+", "".join((INCLUDE / each).read_text() for each in headers())))
+    parts = []
+    for space in sorted(exported):
+        names = sorted(each for each in exported[space]
+                       if each in words or each.startswith("operator"))
+        parts.append(f"export namespace {space} {{\n"
+                     + "".join(f"using {space}::{name};\n" for name in names)
+                     + f"}} // namespace {space}\n")
+    return head + "\n".join(parts)
+
+
+def check_module():
+    if MODULE.read_text() != module():
+        yield f"{MODULE.relative_to(ROOT)} does not export what there is: run test/tree.py --write"
+
+
 def check_mirror():
     """Every public header has a unit test at the same relative path."""
     tested = {p.relative_to(ROOT / "test/unit").with_suffix(".hpp")
@@ -193,6 +246,7 @@ def check_versions():
                           "CMakeLists.txt": r"^project\(cohold VERSION (\S+)",
                           "conanfile.py": r'^    version = "(.*)"$',
                           "test/package/vcpkg/ports/cohold/vcpkg.json": r'^  "version": "(.*)",$',
+                          "debian/changelog": r"^cohold \(([\d.]+)-\d+\)",
                           "python/pyproject.toml": r'^version = "(.*)"$',
                           "CHANGELOG.md": r"^## \[(\d.*?)\]"}.items():
         found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
@@ -264,6 +318,7 @@ def check_links():
 def write():
     for path in UMBRELLAS:
         path.write_text(umbrella(path))
+    MODULE.write_text(module())
     for page in pages():
         page.write_text(with_quotes(page.read_text()))
     subprocess.run([sys.executable, ROOT / "single_include/amalgamate.py"], check=True)
@@ -271,7 +326,7 @@ def write():
 
 def check():
     passed = failed = 0
-    for run in [check_umbrella, check_mirror, check_rooms, check_definitions, check_system_calls,
+    for run in [check_umbrella, check_module, check_mirror, check_rooms, check_definitions, check_system_calls,
                 check_single_include, check_first_lines, check_includes, check_versions, check_snippets, check_links]:
         faults = list(run())
         print(("FAIL " if faults else "ok   ") + run.__name__.removeprefix("check_").replace("_", " "))

@@ -4390,16 +4390,16 @@ class pages_to_wipe {
     };
 
     static void lock() noexcept {
-        while (busy_.exchange(true, std::memory_order_acquire)) {
+        while (busy_.exchange(1, std::memory_order_acquire) != 0) {
             ::sched_yield();
         }
     }
 
-    static void unlock() noexcept { busy_.store(false, std::memory_order_release); }
+    static void unlock() noexcept { busy_.store(0, std::memory_order_release); }
 
     static void wipe() noexcept;
 
-    static inline constinit std::atomic<bool> busy_{false};
+    static inline constinit std::atomic<std::uint32_t> busy_{0};
     static inline constinit entry* first_ = nullptr;
 };
 
@@ -4483,9 +4483,11 @@ COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
     while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
         if (errno == EINVAL) {
-            // Linux before 5.14: write to each page without changing it.
+            // Linux before 5.14: write to each page without changing it. Whole words, because some
+            // processors change single bytes only with the help of another library.
             for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
-                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
+                __atomic_fetch_or(static_cast<std::uint32_t*>(at) + offset / sizeof(std::uint32_t),
+                                  0U, __ATOMIC_RELAXED);
             }
             return 0;
         }
@@ -10379,9 +10381,11 @@ struct local_identity {
     std::uint32_t threads;            // the last number given to a thread
     thread_transaction* transactions; // of the threads that have used this mapping
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
-    std::atomic<bool> fresh;          // while it is opened: the native handle must be good
-    std::atomic<bool> holding;        // a lock for the next member
-    hold_table* holds;                // of the shared objects; see shared_hold.hpp
+    std::atomic<std::uint32_t> flags;
+    hold_table* holds; // of the shared objects; see shared_hold.hpp
+
+    static constexpr std::uint32_t fresh = 1; // while it is opened: the native handle must be good
+    static constexpr std::uint32_t holding = 2; // a lock for holds
 };
 
 static_assert(sizeof(local_identity) <= wiped_cells::size);
@@ -10545,7 +10549,7 @@ class lent_native {
     [[gnu::cold]] lent_native(const local_mapping& local, const char* consequence,
                               std::error_code& ec) noexcept
         : lent_{local.calls, &local.native} {
-        if (local.identity->fresh.load(std::memory_order_relaxed)) {
+        if ((local.identity->flags.load(std::memory_order_relaxed) & local_identity::fresh) != 0) {
             return;
         }
         const object_status found = lent_.status(ec);
@@ -18164,9 +18168,10 @@ namespace detail {
 // Held by a thread that changes the table. In a forked child the kernel has cleared it.
 class holding_lock {
   public:
-    explicit holding_lock(local_identity& identity) noexcept : busy_(identity.holding) {
+    explicit holding_lock(local_identity& identity) noexcept : flags_(identity.flags) {
         yielding loop;
-        while (busy_.exchange(true, std::memory_order_acquire)) {
+        while ((flags_.fetch_or(local_identity::holding, std::memory_order_acquire) &
+                local_identity::holding) != 0) {
             loop.yield();
         }
     }
@@ -18174,10 +18179,10 @@ class holding_lock {
     holding_lock(const holding_lock&) = delete;
     holding_lock& operator=(const holding_lock&) = delete;
 
-    ~holding_lock() { busy_.store(false, std::memory_order_release); }
+    ~holding_lock() { flags_.fetch_and(~local_identity::holding, std::memory_order_release); }
 
   private:
-    std::atomic<bool>& busy_;
+    std::atomic<std::uint32_t>& flags_;
 };
 
 [[nodiscard]] inline shared_hold** chain_of(const hold_table& table,
@@ -48105,10 +48110,10 @@ COHOLD_INLINE void segment_memory::format(std::uint64_t size, std::uint32_t part
 }
 
 COHOLD_INLINE void segment_memory::participate(std::error_code& ec) const noexcept {
-    std::atomic<bool>& fresh = local_of_this().identity->fresh;
-    fresh.store(true, std::memory_order_relaxed);
+    std::atomic<std::uint32_t>& flags = local_of_this().identity->flags;
+    flags.fetch_or(local_identity::fresh, std::memory_order_relaxed);
     static_cast<void>(participant_of(header(), ec));
-    fresh.store(false, std::memory_order_relaxed);
+    flags.fetch_and(~local_identity::fresh, std::memory_order_relaxed);
 }
 
 COHOLD_INLINE void segment_memory::attend_session(std::error_code& ec) const noexcept {

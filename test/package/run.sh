@@ -63,7 +63,8 @@ same_headers() {
 }
 
 no_stray_files() {
-    find prefix -type f ! -path 'prefix/include/cohold/*.[hi]pp' | sort >found
+    find prefix -type f ! -path 'prefix/include/cohold/*.[hi]pp' |
+        grep -vx prefix/include/cohold/cohold.cppm | sort >found
     printf 'prefix/share/%s\n' cmake/cohold/coholdConfig.cmake \
         cmake/cohold/coholdConfigVersion.cmake pkgconfig/cohold.pc | diff - found
 }
@@ -120,6 +121,15 @@ compiled_by_meson() {
         meson setup --wrap-mode=forcefallback -Dcohold=cohold-compiled -Dcohold:compiled=true \
             project/compiled project && ninja -C project/compiled &&
         says_version project/compiled/consumer
+}
+
+# import cohold; with the compiler that can.
+by_module() {
+    clang++-19 -std=c++20 -Wall -Wextra -Werror -Iprefix/include --precompile -x c++-module \
+        prefix/include/cohold/cohold.cppm -o cohold.pcm &&
+        clang++-19 -std=c++20 -c cohold.pcm -o cohold-module.o &&
+        clang++-19 -std=c++20 -Wall -Wextra -Werror -fmodule-file=cohold=cohold.pcm \
+            "$here/importer.cpp" cohold-module.o -o importer && ./importer
 }
 
 pkg_config_refuses() {
@@ -182,6 +192,76 @@ by_vcpkg() {
             -DCOHOLD_TARGET=cohold::compiled
 }
 
+# The archive of the commit that is checked out: the same in another checkout, with another umask.
+archives() {
+    git clone -q "$root" clone || return 1
+    (umask 022 && meson setup dist "$root" -Dtests=disabled -Dexamples=disabled &&
+        meson dist -C dist --no-tests --allow-dirty) || return 1
+    sleep 1 # until the time, in seconds, is another
+    (umask 077 && meson setup again clone -Dtests=disabled -Dexamples=disabled &&
+        TZ=Asia/Tokyo meson dist -C again --no-tests) || return 1
+    cmp "$archive" "again/meson-dist/cohold-$version.tar.xz" &&
+        ! tar -tf "$archive" | grep -E '/(debian|\.git|build)(/|$)' &&
+        python3 "$root/packaging/release.py" "$archive" "file://$archive" \
+            https://example.org/cohold release
+}
+
+by_wrap() {
+    mkdir -p wrapped/subprojects &&
+        cp -R "$here/meson/." "$here/consumer.cpp" wrapped &&
+        cp release/cohold.wrap wrapped/subprojects &&
+        meson setup --wrap-mode=forcefallback wrapped/build wrapped &&
+        ninja -C wrapped/build && says_version wrapped/build/consumer
+}
+
+by_recipe() {
+    python3 "$here/conan/recipe.py" release/recipes/cohold/all "$version" conan-steps
+}
+
+by_port() {
+    python3 "$here/vcpkg/manifest.py" release &&
+        cmake -DPORT_DIR="$temporary/release/ports/cohold" -DWORK_DIR="$temporary/vcpkg-steps" \
+            -DFEATURES='core;compiled;tools' -P "$here/vcpkg/port.cmake" &&
+        vcpkg-steps/package/tools/cohold/cohold_inspect --version &&
+        by_cmake with-port -DCMAKE_PREFIX_PATH="$temporary/vcpkg-steps/package" \
+            -DCOHOLD_TARGET=cohold::compiled
+}
+
+# Debian's packages, built as Debian builds them.
+debian_packages() {
+    mkdir debian && cp "$archive" "debian/cohold_$version.orig.tar.xz" &&
+        tar -C debian -xf "$archive" && cp -R "$root/debian" "debian/cohold-$version" || return 1
+    changelog=$(dpkg-parsechangelog -l "$root/debian/changelog" -S Version) &&
+        [ "${changelog%-*}" = "$version" ] || return 1
+    (cd "debian/cohold-$version" && DEB_BUILD_OPTIONS='nocheck noautodbgsym' \
+        dpkg-buildpackage -us -uc --build-profiles=nocheck) || return 1
+    # --allow-root: it warns of being run by root.
+    lintian --allow-root --info --fail-on error,warning,info --display-info debian/*.changes
+}
+
+# The packages, installed below a root of their own.
+by_debian_packages() {
+    installed=$temporary/debian/root
+    mkdir -p "$installed/var/lib/dpkg/updates" "$installed/var/lib/dpkg/info" \
+        "$installed/var/log" && : >"$installed/var/lib/dpkg/status" &&
+        dpkg --root="$installed" --force-depends --force-not-root --install debian/*.deb &&
+        dpkg --root="$installed" --verify || return 1
+    "$installed/usr/bin/cohold_inspect" --version | grep -F "cohold_inspect $version," &&
+        man --local-file -P cat "$installed/usr/share/man/man1/cohold_inspect.1.gz" |
+        grep -q 'cohold_inspect COMMAND' &&
+        [ -f "$installed/usr/share/gdb/python/gdb/printer/cohold.py" ] &&
+        [ -f "$installed/usr/share/bash-completion/completions/cohold_inspect" ] || return 1
+    # shellcheck disable=SC2046 # flags are words
+    "$CXX" -std=c++20 "$here/consumer.cpp" $(PKG_CONFIG_SYSROOT_DIR=$installed \
+        PKG_CONFIG_LIBDIR=$installed/usr/share/pkgconfig pkg-config --cflags --libs cohold) \
+        -o debian/consumer && says_version debian/consumer &&
+        by_cmake with-debian -DCMAKE_PREFIX_PATH="$installed/usr" &&
+        dpkg --root="$installed" --force-not-root --purge libcohold-dev cohold-tools &&
+        [ -z "$(find "$installed/usr" ! -type d)" ]
+}
+
+archive=$temporary/dist/meson-dist/cohold-$version.tar.xz
+
 check "meson install" install_tree
 PKG_CONFIG_PATH=$temporary/prefix/share/pkgconfig
 export PKG_CONFIG_PATH
@@ -200,6 +280,11 @@ done
 check "CMake, FetchContent" by_cmake with-fetch-content -DCOHOLD_SOURCE="$root"
 check "Meson subproject" by_meson
 check "single header" by_single_include
+if command -v clang++-19 >/dev/null; then
+    check "module" by_module
+else
+    skip "module" "clang++-19 is not installed"
+fi
 check "compiled: meson install" install_compiled
 check "compiled: pkg-config" compiled_by_pkg_config
 check "compiled: CMake, find_package" by_cmake compiled-find-package \
@@ -210,6 +295,20 @@ check "compiled: Meson subproject" compiled_by_meson
 check "compiled: <cohold/src.hpp>" by_hand "$root/include"
 check "compiled: <cohold/src.hpp> of the single header" by_hand "$root/single_include"
 check "compiled and header-only units in one program" both_ways
+if git -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
+    check "meson dist makes the same archive twice" archives
+    check "Meson, wrap file" by_wrap
+    check "the steps of Conan's index" by_recipe
+    check "the steps of vcpkg" by_port
+    if command -v dpkg-buildpackage >/dev/null && command -v lintian >/dev/null; then
+        check "Debian's packages" debian_packages
+        check "Debian's packages, installed" by_debian_packages
+    else
+        skip "Debian's packages" "dpkg-buildpackage or lintian is not installed"
+    fi
+else
+    skip "meson dist and what is made of it" "this is no checkout of git"
+fi
 if command -v conan >/dev/null; then
     check "Conan" by_conan
 else
