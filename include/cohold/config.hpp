@@ -63,13 +63,15 @@ COHOLD_NAMESPACE_BEGIN
 /// include, or with -D.
 namespace config {
 
-inline constexpr std::size_t max_participants = COHOLD_MAX_PARTICIPANTS;
-inline constexpr std::size_t max_threads = COHOLD_MAX_THREADS;
-inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;
-inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;
-inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE;
-inline constexpr bool use_o_tmpfile = COHOLD_USE_O_TMPFILE != 0;
+inline constexpr std::size_t max_participants =
+    COHOLD_MAX_PARTICIPANTS;                                           ///< COHOLD_MAX_PARTICIPANTS
+inline constexpr std::size_t max_threads = COHOLD_MAX_THREADS;         ///< COHOLD_MAX_THREADS
+inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;           ///< COHOLD_HEAP_CHECKS
+inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;       ///< COHOLD_DEFAULT_SIZE
+inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE; ///< COHOLD_DEFAULT_RESERVE
+inline constexpr bool use_o_tmpfile = COHOLD_USE_O_TMPFILE != 0;       ///< COHOLD_USE_O_TMPFILE
 
+/// Is the program compiled with exceptions?
 #if defined(__cpp_exceptions)
 inline constexpr bool exceptions = true;
 #else
@@ -77,6 +79,7 @@ inline constexpr bool exceptions = false;
 #endif
 
 // Reports plain loads of bytes that another thread may write, even if nothing depends on them.
+/// Is the program compiled with -fsanitize=thread?
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool thread_sanitizer = true;
 #elif defined(__has_feature)

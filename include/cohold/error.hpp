@@ -178,6 +178,7 @@ class errc_category_type final : public std::error_category {
     return instance;
 }
 
+/// The error as a std::error_code of category(), for `ec == errc::…` and std::error_code(errc).
 [[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
     return {static_cast<int>(code), category()};
 }
@@ -194,6 +195,7 @@ class errc_category_type final : public std::error_category {
 /// what was wanted, what was found and the remedy. Kept until the next failure in the same thread.
 class failure_report {
   public:
+    /// The code, in category() or std::generic_category().
     [[nodiscard]] std::error_code code() const noexcept {
         return own_ ? std::error_code(value_, category())
                     : std::error_code(value_, std::generic_category());
@@ -202,13 +204,14 @@ class failure_report {
     /// For example: open posix object 'prices': layout version: expected 0x1, found 0x7: …
     [[nodiscard]] const char* what() const noexcept { return text_; }
 
+    /// Replaces the code, and empties the text.
     void assign(std::error_code code) noexcept {
         own_ = code.category() == category();
         value_ = code.value();
         text_[0] = '\0';
     }
 
-    // Appends to the text, which is cut where it becomes too long.
+    /// Appends to the text, which is cut where it becomes too long.
     void append(const char* format, std::va_list arguments) noexcept {
         std::size_t length = std::char_traits<char>::length(text_);
         std::vsnprintf(text_ + length, sizeof(text_) - length, format, arguments);
@@ -302,9 +305,11 @@ inline void clear(std::error_code& ec) noexcept {
 /// found, and the remedy.
 class failure : public std::system_error {
   public:
+    /// From the report of what has failed. Throws std::bad_alloc.
     [[gnu::cold]] explicit failure(const failure_report& report)
         : std::system_error(report.code()), text_(report.what()) {}
 
+    /// The sentence of the failure_report.
     [[nodiscard]] const char* what() const noexcept override { return text_.what(); }
 
   private:

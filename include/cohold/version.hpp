@@ -5,8 +5,11 @@
 #ifndef COHOLD_VERSION_HPP
 #define COHOLD_VERSION_HPP
 
+/// The first number of the version of the library.
 #define COHOLD_VERSION_MAJOR 0
+/// The second number.
 #define COHOLD_VERSION_MINOR 1
+/// The third number.
 #define COHOLD_VERSION_PATCH 0
 
 /// The version of the bytes in a segment. A segment of another version is refused, never misread.
@@ -59,15 +62,18 @@
 #else
 #define COHOLD_ABI_PREFIX no_exceptions_v
 #endif
+/// The name of the inline namespace of cohold that everything is in.
 #define COHOLD_ABI COHOLD_CONCAT(COHOLD_ABI_PREFIX, COHOLD_LAYOUT_VERSION)
 
 #define COHOLD_TEXT_EXPANDED(a) #a
 #define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)
 #define COHOLD_ABI_NAME COHOLD_TEXT(COHOLD_ABI)
 
+/// Opens namespace cohold and the inline namespace in it, for specialisations and declarations.
 #define COHOLD_NAMESPACE_BEGIN                                                                     \
     namespace cohold {                                                                             \
     inline namespace COHOLD_ABI {
+/// Closes both.
 #define COHOLD_NAMESPACE_END                                                                       \
     }                                                                                              \
     }

@@ -27,7 +27,11 @@ COHOLD_NAMESPACE_BEGIN
 /// equal if they are bound to the same mapping of the same segment. It never propagates: an object
 /// stays in its segment, and between segments elements are copied.
 ///
-/// *Thread and process safety*: any number of threads may allocate at the same time.
+/// *Errors*: errc::out_of_space, errc::reserve_exceeded, errc::no_segment. *Complexity*: constant,
+/// unless the segment grows. *Thread and process safety*: any number of threads of any number of
+/// processes may allocate at the same time. *If the process is killed*: the heap stays
+/// intact. A block to which only the dead process referred stays allocated, unless an operation of
+/// a container or a section had allocated it.
 template <class T>
 class shm_allocator {
   public:
@@ -130,7 +134,8 @@ class shm_allocator {
     }
 
     /// Constructs an element, whose own allocators bind to this segment. A plain struct with arrays
-    /// takes its arguments member by member: `emplace_back(1, "bob")`.
+    /// takes its arguments member by member: `emplace_back(1, "bob")`. Throws what the constructor
+    /// throws.
     template <class U, class... Arguments>
     void
     construct(U* at,

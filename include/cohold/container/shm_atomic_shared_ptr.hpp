@@ -26,6 +26,9 @@ COHOLD_NAMESPACE_BEGIN
 /// *Errors* of all operations: those of shm_mutex and of copying a shm_shared_ptr, for instance
 /// errc::unsupported for an object of another segment; then nothing has changed.
 ///
+/// *Complexity*: that of shm_mutex and of copying a shm_shared_ptr; constant. *Thread and process
+/// safety*: any number of threads of any number of processes may call all members.
+///
 /// *If the process is killed* in an operation, the pointer is as before or as after it, and no
 /// reference is left over.
 ///
@@ -36,11 +39,13 @@ class shm_atomic_shared_ptr {
   public:
     using value_type = shm_shared_ptr<T>;
 
+    /// As of std::atomic: there is a lock.
     static constexpr bool is_always_lock_free = false;
 
     /// Null.
     shm_atomic_shared_ptr() = default;
 
+    /// Holds `desired`.
     shm_atomic_shared_ptr(value_type desired) { // NOLINT: converts as in std
         store(std::move(desired));
     }
@@ -52,20 +57,25 @@ class shm_atomic_shared_ptr {
 
     void operator=(value_type desired) { store(std::move(desired)); }
 
+    /// As of std::atomic: there is a lock.
     [[nodiscard]] bool is_lock_free() const noexcept { return false; }
 
+    /// A copy of the pointer.
     [[nodiscard]] value_type load(std::memory_order /*order*/ = std::memory_order_seq_cst) {
         value_type copy;
         held_.with([&copy](const value_type& held) { copy = held; });
         return copy;
     }
 
+    /// As load().
     operator value_type() { return load(); } // NOLINT: converts as in std
 
+    /// Replaces the pointer.
     void store(value_type desired, std::memory_order /*order*/ = std::memory_order_seq_cst) {
         held_.with([&desired](value_type& held) { held = std::move(desired); });
     }
 
+    /// Replaces the pointer, and returns the old one.
     [[nodiscard]] value_type exchange(value_type desired,
                                       std::memory_order /*order*/ = std::memory_order_seq_cst) {
         value_type before;

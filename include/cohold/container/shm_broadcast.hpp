@@ -201,7 +201,7 @@ class shm_broadcast {
 
         [[nodiscard]] T* operator->() const noexcept { return address(); }
 
-        /// Constructs the message, as T(args…).
+        /// Constructs the message, as T(args…). Throws what that throws.
         template <class... Args>
         T& emplace(Args&&... args) {
             return *::new (static_cast<void*>(address())) T(std::forward<Args>(args)...);

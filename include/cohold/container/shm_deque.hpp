@@ -37,9 +37,10 @@ COHOLD_NAMESPACE_BEGIN
 /// has run out.
 ///
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). *Thread and
-/// process safety*: that of std::deque: any number of threads may read it, or one may write to it.
-/// *If the process is killed* in an operation, the deque is as before or as after it.
+/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at().
+/// *Complexity*: that of std::deque. *Thread and process safety*: that of std::deque: any number of
+/// threads may read it, or one may write to it. *If the process is killed* in an operation, the
+/// deque is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_deque : public detail::double_ended<detail::deque_storage<T, Allocator>> {
     using storage = detail::deque_storage<T, Allocator>;

@@ -199,6 +199,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
             std::forward<Args>(args)...);
     }
 
+    /// As emplace_or_visit, but the last argument is called with a const element.
     template <class... Args>
     bool emplace_or_cvisit(Args&&... args) {
         return last_apart(
@@ -234,6 +235,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
             std::forward<Args>(args)...);
     }
 
+    /// As try_emplace_or_visit, but the last argument is called with a const element.
     template <class K = Key, class... Args>
     bool try_emplace_or_cvisit(K&& key, Args&&... args) {
         return last_apart(

@@ -15,7 +15,8 @@
 COHOLD_NAMESPACE_BEGIN
 
 /// A set of keys. All that is said of shm_hash_map holds for it, too; functions are called with a
-/// const Key&.
+/// const Key&. *Errors*, *complexity*, *thread and process safety* and what is left *if the process
+/// is killed*: as for shm_hash_map.
 template <class Key, class Hash = shm_hash<Key>, class Equal = std::equal_to<>>
 class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
     using base = detail::hash_container<Key, void, Hash, Equal>;
@@ -44,6 +45,7 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
         return this->cvisit(key, std::forward<F>(f));
     }
 
+    /// As cvisit_all.
     template <class F>
     size_type visit_all(F&& f)
         requires(!is_plain)
@@ -51,6 +53,7 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
         return this->cvisit_all(std::forward<F>(f));
     }
 
+    /// As cvisit_while.
     template <class F>
     bool visit_while(F&& f)
         requires(!is_plain)
@@ -89,6 +92,7 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
         return insert_as(nullptr, f, std::forward<K>(key));
     }
 
+    /// As insert_or_visit.
     template <class K = Key, class F>
     bool insert_or_cvisit(K&& key, F&& f) {
         return insert_as(nullptr, f, std::forward<K>(key));

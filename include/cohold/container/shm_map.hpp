@@ -60,6 +60,9 @@ class map_handle : public tree_handle_storage<std::pair<const Key, T>, Allocator
 ///
 /// A value that is changed through a reference or an iterator is not saved first. Strings, vectors
 /// and other containers save what they change themselves.
+///
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_set; at() throws std::out_of_range.
 template <class Key, class T, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<std::pair<const Key, T>>>
 class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, detail::first_key,
@@ -216,6 +219,8 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
 };
 
 /// As shm_map, but with any number of values of the same key: the interface of std::multimap.
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_map.
 template <class Key, class T, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<std::pair<const Key, T>>>
 class shm_multimap

@@ -212,10 +212,12 @@ class shm_message_queue {
     /// Does not wait.
     [[nodiscard]] claimed_message try_claim(size_type bytes, unsigned priority = 0);
 
+    /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] claimed_message claim_for(size_type bytes, const Duration& patience,
                                             unsigned priority = 0);
 
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] claimed_message claim_until(size_type bytes, const TimePoint& moment,
                                               unsigned priority = 0);
@@ -385,6 +387,7 @@ class shm_message_queue::message {
         return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
     }
 
+    /// As it was pushed with: higher ones come first.
     [[nodiscard]] unsigned priority() const noexcept { return at_.priority; }
 
     /// How many consumers have taken it, with this one: more than 1 if others were killed with it.

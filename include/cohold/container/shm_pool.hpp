@@ -31,7 +31,7 @@ class shm_pool;
 ///
 /// *Thread and process safety*: as for shm_shared_ptr. *If the process is killed*: its loans
 /// outside the segment end; those in the segment stay. *Errors* of copying, moving and assigning:
-/// those of shm_shared_ptr.
+/// those of shm_shared_ptr. *Complexity*: constant.
 template <class T>
 class shm_loan {
   public:
@@ -157,16 +157,17 @@ class shm_pool {
     /// this process has no memory for the loan.
     [[nodiscard]] shm_loan<T> loan() { return lend(detail::deadline::never()); }
 
-    /// Does not wait: the loan holds nothing if no object is available.
+    /// Does not wait: the loan holds nothing if no object is available. *Errors*: as for loan().
     [[nodiscard]] shm_loan<T> try_loan() { return lend(detail::at_once); }
 
-    /// Waits no longer than `patience`, a std::chrono::duration.
+    /// Waits no longer than `patience`, a std::chrono::duration. *Errors*: as for loan().
     template <detail::duration_like Duration>
     [[nodiscard]] shm_loan<T> loan_for(const Duration& patience) {
         return lend(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. *Errors*: as
+    /// for loan().
     template <detail::time_point_like TimePoint>
     [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment) {
         shm_loan<T> made;
@@ -217,7 +218,7 @@ class shm_pool {
 
     /// Calls visit(std::size_t object, pid_t process) for each process that holds an object, and
     /// with process 0 for an object with loans in the segment. An estimate while other threads use
-    /// the pool. It works with read-only mappings, too.
+    /// the pool. It works with read-only mappings, too. Throws what visit throws.
     template <class Visit>
     void visit_holders(const Visit& visit) const {
         pool_.each_holder([&](std::uint64_t object, std::uint32_t process) {

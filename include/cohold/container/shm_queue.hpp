@@ -30,9 +30,15 @@ COHOLD_NAMESPACE_BEGIN
 /// How many threads, counted over all processes, may push and pop at the same time: single or multi
 /// producer, single or multi consumer. A single side may pass from one thread or process to
 /// another, provided that the two never overlap.
-enum class concurrency { spsc, mpsc, spmc, mpmc };
+enum class concurrency {
+    spsc, ///< one producer, one consumer
+    mpsc, ///< many producers, one consumer
+    spmc, ///< one producer, many consumers
+    mpmc, ///< many of both
+};
 
-/// What a push does when the queue is full.
+/// What a push does when the queue is full: `waits` says whether it waits, `overwrites` whether it
+/// overwrites the oldest element.
 namespace overflow {
 
 /// It waits. The default.
@@ -87,8 +93,9 @@ class basic_queue {
     using size_type = std::size_t;
     using allocator_type = Allocator;
 
-    /// A claimed place, and the oldest element: see claim() and front().
+    /// A claimed place: see claim().
     using slot = queue_slot<T, core>;
+    /// The oldest element, in place: see front().
     using view = queue_view<T, core>;
 
     /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:

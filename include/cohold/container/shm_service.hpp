@@ -39,7 +39,9 @@ class shm_service {
                   "ones can be objects of a shm_pool, named by their numbers");
 
   public:
+    /// What a client sends.
     using request_type = Request;
+    /// What a server answers.
     using response_type = Response;
     using size_type = std::size_t;
     using allocator_type = shm_allocator<std::byte>;
@@ -203,6 +205,7 @@ class shm_service<Request, Response>::incoming {
 
     [[nodiscard]] explicit operator bool() const noexcept { return table_ != nullptr; }
 
+    /// A copy of what the client has sent.
     [[nodiscard]] Request request() const noexcept { return read<Request>(at_->request); }
 
     /// Has the client given up? Then a reply is in vain.

@@ -58,7 +58,8 @@ class set_handle : public tree_handle_storage<Key, Allocator> {
 /// one; swapping and inserting a node is then errc::unsupported.
 ///
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment). *Thread and process safety*: that of std::set: any number of threads may read
+/// errc::no_segment), and what the comparison throws. *Complexity*: that of std::set. *Thread and
+/// process safety*: that of std::set: any number of threads may read
 /// it, or one may write to it. *If the process is killed* in an operation, the set is as before or
 /// as after it.
 template <class Key, class Compare = std::less<>,
@@ -84,6 +85,8 @@ class shm_set : public detail::tree_container<Key, Key, detail::own_key, Compare
 };
 
 /// As shm_set, but with any number of equal elements: the interface of std::multiset.
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_set.
 template <class Key, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<Key>>
 class shm_multiset : public detail::tree_container<Key, Key, detail::own_key, Compare, Allocator,

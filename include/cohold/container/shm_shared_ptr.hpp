@@ -61,6 +61,10 @@ template <class T>
 /// or not at all, and is undone with the section that it is a part of. Pointers outside it are
 /// counted by each process.
 ///
+/// *Errors* of copying, moving and assigning: errc::out_of_space and reserve_exceeded, where a
+/// pointer in the segment is changed; those of a thread's first use of a segment. *Complexity*:
+/// constant.
+///
 /// *Thread and process safety*: as for std::shared_ptr: any number of threads may use different
 /// pointers to one object; one pointer may be changed by one thread at a time.
 ///
@@ -250,7 +254,8 @@ class shm_shared_ptr {
 
 /// Refers to an object without keeping it.
 ///
-/// *Thread and process safety, if the process is killed*: as for shm_shared_ptr.
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_shared_ptr.
 template <class T>
 class shm_weak_ptr {
   public:

@@ -56,7 +56,8 @@ concept position_in = std::is_same_v<Position, Char*> || std::is_same_v<Position
 ///
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
 /// errc::no_segment), std::length_error beyond max_size(), std::out_of_range. Without exceptions
-/// these print their text and abort. *Thread and process safety*: that of std::string.
+/// these print their text and abort. *Complexity*: that of std::string. *Thread and
+/// process safety*: that of std::string: any number of threads may read it, or one may write to it.
 /// *If the process is killed* in an operation, the string has the old text or the new one.
 template <class Char, class Traits = std::char_traits<Char>,
           detail::allocator_like Allocator = shm_allocator<Char>>

@@ -26,7 +26,8 @@ COHOLD_NAMESPACE_BEGIN
 /// Every operation that changes one in a segment happens completely or not at all, and is undone
 /// with the section that it is a part of.
 ///
-/// *Thread and process safety*: as for std::unique_ptr: one thread at a time.
+/// *Complexity*: constant, and that of destroying the object. *Thread and process safety*: as for
+/// std::unique_ptr: one thread at a time.
 ///
 /// *If the process is killed*: an object whose pointer lies in a segment stays. An object whose
 /// pointer lay outside is leaked; one that a shm_shared_ptr shares would be freed.

@@ -114,7 +114,9 @@ class vector_access : public iterable<vector_storage<T, Allocator>>, public comp
 /// element can have a shm_vector of its own type as a member. *Errors*: cohold::failure from the
 /// allocator (errc::out_of_space, errc::reserve_exceeded, errc::no_segment), std::length_error
 /// beyond max_size(), std::out_of_range from at(). Without exceptions these print their text and
-/// abort. *Thread and process safety*: that of std::vector.
+/// abort. *Complexity*: that of std::vector. *Thread and process safety*: that of std::vector: any
+/// number of threads may read it, or one may write to it. *If the process is killed* in an
+/// operation, the vector is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;

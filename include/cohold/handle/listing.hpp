@@ -46,6 +46,7 @@ class listing {
 
     [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return items_[index]; }
 
+    /// For the library: appends a fact. Throws std::bad_alloc.
     [[gnu::cold]] void add(T&& item) {
         if (size_ == capacity_) {
             listing larger;

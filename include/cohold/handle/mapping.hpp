@@ -18,7 +18,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// Pages larger than the machine's ordinary ones. A mapping_report tells what was really given.
 enum class huge_pages : std::uint8_t {
-    none,
+    none,       ///< ordinary pages, as far as this process decides
     advise,     ///< where the kernel is configured for it: `shmem_enabled`, or `huge=` of the mount
     collapse,   ///< the existing pages, now, whatever the configuration: MADV_COLLAPSE, Linux 6.1
     hugetlb_2m, ///< only at creation: from the machine's pool, which root has filled
@@ -27,14 +27,14 @@ enum class huge_pages : std::uint8_t {
 
 /// Pages that never go to swap. They count against `ulimit -l`: errc::lock_limit.
 enum class memory_lock : std::uint8_t {
-    none,
+    none,     ///< pages may go to swap
     now,      ///< all pages, touched now
     on_fault, ///< each page from the moment it is touched
 };
 
 /// How NUMA nodes are chosen.
 enum class numa_mode : std::uint8_t {
-    unchanged,
+    unchanged,  ///< as the kernel, or the process that made the object, has chosen
     bind,       ///< these nodes and no others
     interleave, ///< these nodes in turn, page by page
     preferred,  ///< the lowest of these nodes, others if it is full
@@ -42,8 +42,8 @@ enum class numa_mode : std::uint8_t {
 
 /// The NUMA nodes that memory comes from.
 struct numa_placement {
-    numa_mode mode = numa_mode::unchanged;
-    std::uint64_t nodes = 0; ///< bit n: node n
+    numa_mode mode = numa_mode::unchanged; ///< how the nodes are chosen
+    std::uint64_t nodes = 0;               ///< bit n: node n
 };
 
 /// For `segment::open(name, {.populate = true})`, `memory_object::map({…})`, and as `mapping` in
@@ -57,6 +57,7 @@ struct mapping_options {
     unsigned threads = 1;
     /// The mapping's address is chosen so that it can have huge pages.
     enum huge_pages huge = huge_pages::none;
+    /// Whether pages may go to swap.
     memory_lock lock = memory_lock::none;
     /// The kernel keeps this with the object, for all processes; it ignores it for a file on a
     /// disk.
@@ -117,7 +118,9 @@ inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
 /// as long as the region or segment that returned it. For a segment, it covers the bytes that
 /// existed at the call. From `region.mapping()` and `segment.mapping()`.
 ///
-/// *Thread safety*: several threads may call all members.
+/// *Complexity*: a system call or a few for each operation. *Thread safety*: several threads may
+/// call all members. *If the process is killed*: its mapping ends with it; the memory does not
+/// change.
 class memory_mapping {
   public:
     memory_mapping() = default;
@@ -125,6 +128,7 @@ class memory_mapping {
     memory_mapping(const void* address, std::size_t size, bool writable) noexcept
         : address_(const_cast<void*>(address)), size_(size), writable_(writable) {}
 
+    /// Where it begins in this process.
     [[nodiscard]] const void* address() const noexcept { return address_; }
 
     /// In bytes.
@@ -182,11 +186,11 @@ struct mapping_report {
     std::uint64_t resident = 0;   ///< in memory, and mapped here
     std::uint64_t huge_bytes = 0; ///< of these, in huge pages of either kind
     std::uint64_t locked = 0;     ///< of these, kept from swap by a lock
-    std::uint64_t swapped = 0;
-    bool huge_advised = false; ///< huge_pages::advise
-    bool lock_on_fault = false;
-    bool dumped = true;    ///< is part of core dumps
-    bool inherited = true; ///< a forked child has it
+    std::uint64_t swapped = 0;    ///< of it, in swap
+    bool huge_advised = false;    ///< huge_pages::advise
+    bool lock_on_fault = false;   ///< memory_lock::on_fault
+    bool dumped = true;           ///< is part of core dumps
+    bool inherited = true;        ///< a forked child has it
 };
 
 namespace detail {

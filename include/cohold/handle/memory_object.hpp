@@ -27,14 +27,14 @@ COHOLD_NAMESPACE_BEGIN
 
 /// What a region will be used for: madvise(2).
 enum class advice : int {
-    normal = MADV_NORMAL,
-    random = MADV_RANDOM,
-    sequential = MADV_SEQUENTIAL,
-    will_need = MADV_WILLNEED,
-    huge_pages = MADV_HUGEPAGE,
-    no_huge_pages = MADV_NOHUGEPAGE,
-    no_dump = MADV_DONTDUMP,
-    no_fork = MADV_DONTFORK,
+    normal = MADV_NORMAL,            ///< nothing special
+    random = MADV_RANDOM,            ///< here and there: do not read ahead
+    sequential = MADV_SEQUENTIAL,    ///< from the beginning to the end: read ahead
+    will_need = MADV_WILLNEED,       ///< soon: read it now
+    huge_pages = MADV_HUGEPAGE,      ///< give it huge pages where that is possible
+    no_huge_pages = MADV_NOHUGEPAGE, ///< give it none
+    no_dump = MADV_DONTDUMP,         ///< leave it out of core dumps
+    no_fork = MADV_DONTFORK,         ///< a forked child does not have it
 };
 
 namespace detail {
@@ -102,7 +102,7 @@ class basic_region {
         write_back(address_, 0, size_, ec);
     }
 
-    /// The same, by the name that other libraries have for it.
+    /// As durable(), by the name that other libraries have for it.
     void sync() const { durable(); }
 
     void sync(std::error_code& ec) const noexcept { durable(ec); }
@@ -153,6 +153,7 @@ class basic_region {
         lock_pages(address_, size_, false, ec);
     }
 
+    /// Ends what lock() has begun: the pages may go to swap again.
     void unlock() const noexcept { unlock_pages(address_, size_); }
 
   private:
@@ -165,13 +166,16 @@ class basic_region {
 } // namespace detail
 
 /// A mapping for reading and writing, from memory_object::map(). Unmapped by the destructor;
-/// independent of the handle that made it. *Thread safety*: several threads may call const members.
+/// independent of the handle that made it. *Complexity*: constant to reach the bytes; a system call
+/// for each other operation. *Thread safety*: several threads may call const members. *If the
+/// process is killed*: its mapping ends with it; the bytes are as it has left them.
 class mapped_region : public detail::basic_region<std::byte> {
   public:
     using basic_region::basic_region;
 };
 
-/// A mapping for reading, from map(read_only): it gives access to const bytes only.
+/// A mapping for reading, from map(read_only): it gives access to const bytes only. *Complexity*,
+/// *thread safety* and what is left *if the process is killed*: as for mapped_region.
 class const_mapped_region : public detail::basic_region<const std::byte> {
   public:
     using basic_region::basic_region;
@@ -334,7 +338,8 @@ class object_base {
 } // namespace detail
 
 /// A shared object opened for reading: it maps to const bytes only. From
-/// memory_object<…>::open(name, read_only).
+/// `memory_object<…>::open(name, read_only)`. *Errors*, *complexity*, *thread safety* and what is
+/// left *if the process is killed*: as for memory_object.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class const_memory_object
@@ -371,7 +376,9 @@ class const_memory_object
 /// Each factory and operation has two forms: one throws cohold::failure, one takes std::error_code&
 /// as the last argument and returns an empty handle, with the details in last_failure(). Named
 /// mechanisms: create, open, open_or_create, remove; unnamed: create; all: adopt. *If the process
-/// is killed* in a factory, there is the whole object or none.
+/// is killed* in a factory, there is the whole object or none. *Complexity*: a few system calls for
+/// each operation; creating an object reserves its bytes, which takes the longer the more there
+/// are.
 ///
 /// *Thread safety*: several threads may call const members at the same time.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,

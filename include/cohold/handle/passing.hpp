@@ -18,13 +18,13 @@ COHOLD_NAMESPACE_BEGIN
 /// The process at the other end of a socket, as it was when the two were connected (SO_PEERCRED).
 struct peer {
     pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
-    uid_t user = 0;
-    gid_t group = 0;
+    uid_t user = 0;    ///< its effective user
+    gid_t group = 0;   ///< its effective group
 };
 
 /// How long to wait; any duration of std::chrono.
 struct passing_timeout {
-    std::int64_t nanoseconds = 5000000000;
+    std::int64_t nanoseconds = 5000000000; ///< five seconds, if nothing else is said
 
     constexpr passing_timeout() noexcept = default;
 
@@ -103,7 +103,7 @@ inline constexpr bool writes = requires { typename Handle::read_only_type; };
 
 // ---- through a socket
 
-/// Passes the object on: the process at the other end gets a descriptor of its own, by receive<…>
+/// Passes the object on: the process at the other end gets a descriptor of its own, by `receive<…>`
 /// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
 /// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
 /// type, and stays the caller's. The object stays valid if this process dies meanwhile.
@@ -183,11 +183,11 @@ template <detail::passable Handle>
 // ---- by exec, or out of a running process
 
 /// Lets the next program keep the handle's descriptor, which exec would otherwise close. Returns
-/// the number to pass as an argument or in the environment, for inherit<…>; -1 after an error. Call
-/// it in a forked child right before exec (it is async-signal-safe as long as it succeeds, so this
-/// works even if the parent has threads); after a call elsewhere, every program that is executed
-/// meanwhile gets the descriptor as well. *Errors*: errc::empty_handle; EBADF if other code has
-/// closed the descriptor.
+/// the number to pass as an argument or in the environment, for `inherit<…>`; -1 after an error.
+/// Call it in a forked child right before exec (it is async-signal-safe as long as it succeeds, so
+/// this works even if the parent has threads); after a call elsewhere, every program that is
+/// executed meanwhile gets the descriptor as well. *Errors*: errc::empty_handle; EBADF if other
+/// code has closed the descriptor.
 template <detail::passable Handle>
 [[nodiscard]] int keep_across_exec(const Handle& handle, std::error_code& ec) noexcept {
     const detail::error_context context("keep", Handle::mechanism_type::label, handle.name());

@@ -141,9 +141,10 @@ int& type_is_missing() noexcept {
 } // namespace detail
 
 /// A segment opened for reading: mapped so that nothing can be written, and finding only const
-/// objects. From segment<…>::open(name, read_only). Needs no write permission, and takes no lock.
+/// objects. From `segment<…>::open(name, read_only)`. Needs no write permission, and takes no lock.
 ///
-/// *Thread safety*: several threads may call const members.
+/// *Thread safety*: several threads may call const members. *If the process is killed*, nobody
+/// notices: it is no participant.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
@@ -180,7 +181,7 @@ class segment_view
     }
 
     /// The named objects, in no particular order. A snapshot, if others construct and destroy
-    /// meanwhile.
+    /// meanwhile. Throws std::bad_alloc. *Complexity*: linear in their number.
     [[nodiscard]] object_list objects() const {
         return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
     }

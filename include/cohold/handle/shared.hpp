@@ -73,6 +73,9 @@ class shared_base : public Segment {
 ///
 /// `shared<const T>` is opened for reading: mapped so that nothing can be written.
 ///
+/// *Errors* of the factories: those of segment, and what T's constructor throws. *Complexity*: that
+/// of creating or opening a segment; reaching the T costs nothing.
+///
 /// *Thread and process safety*: all factories are safe; for the T, its own rules apply. *If the
 /// process is killed* in a factory, there is the whole T or nothing.
 template <class T, class Mechanism = mechanism::posix,
@@ -155,7 +158,9 @@ class shared : public detail::shared_base<
     }
 };
 
-/// A T that other processes share, for reading. From shared<T>::open(name, read_only).
+/// A T that other processes share, for reading. From `shared<T>::open(name, read_only)`. *Errors*,
+/// *complexity*, *thread and process safety* and what is left *if the process is killed*: as for
+/// shared.
 template <class T, class Mechanism, class Naming, class Permission>
 class shared<const T, Mechanism, Naming, Permission>
     : public detail::shared_base<

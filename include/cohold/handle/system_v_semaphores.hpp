@@ -110,7 +110,7 @@ inline int ask_set(int id, unsigned index, int what) noexcept {
 /// undo it (SEM_UNDO). A permit that was acquired in this way must be released in the same way, or
 /// it is given back twice.
 enum class semaphore_undo {
-    never,
+    never,   ///< the change stays
     at_exit, ///< of the process; its threads count as one. A program started by exec(3) inherits it
 };
 
@@ -119,12 +119,13 @@ struct semaphore_step {
     std::uint16_t index; ///< the semaphore's index in the set
     std::int16_t
         change; ///< below 0: takes permits; above 0: adds permits; 0: waits until there are none
-    semaphore_undo how = semaphore_undo::never;
+    semaphore_undo how =
+        semaphore_undo::never; ///< what becomes of the change when the process ends
 };
 
 /// The identifier of a set of semaphores, as semget(2) returns it and `ipcs -s` shows it.
 struct system_v_semaphore_id {
-    int value = -1;
+    int value = -1; ///< the number; -1: none
 
     explicit operator bool() const noexcept { return value >= 0; }
 };

@@ -39,8 +39,8 @@ struct tmpfs_statistics {
     std::string
         mount_point;     ///< seen from the root of this process; empty if it is not visible there
     std::string options; ///< as in /proc/mounts: "rw,nosuid,size=1024k,mode=700"
-    tmpfs_huge huge = tmpfs_huge::never;
-    bool noswap = false; ///< do its pages stay in memory?
+    tmpfs_huge huge = tmpfs_huge::never; ///< when files get huge pages
+    bool noswap = false;                 ///< do its pages stay in memory?
 };
 
 namespace detail {
@@ -88,8 +88,9 @@ struct tmpfs_options {
     /// The mode of its root directory, which decides which users may create files in it, e.g. 01777
     /// as in /tmp.
     ::mode_t mode = 0700;
-    /// The owner of the root directory. None: the effective user and group of this process.
+    /// The owner of the root directory. None: the effective user of this process.
     std::optional<uid_t> uid = std::nullopt;
+    /// The group of the root directory. None: the effective group of this process.
     std::optional<gid_t> gid = std::nullopt;
     /// When files get huge pages.
     tmpfs_huge huge = tmpfs_huge::kernel_default;
@@ -99,7 +100,7 @@ struct tmpfs_options {
 
 /// Selects an unmount that does not wait for users: `unmount(lazy)`.
 inline constexpr struct lazy_t {
-} lazy{};
+} lazy{}; ///< selects the unmount that does not wait
 
 /// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
 /// paths. Mounting needs CAP_SYS_ADMIN: root has it, and so does every user in a user namespace of
@@ -112,10 +113,11 @@ inline constexpr struct lazy_t {
 /// *If the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; the
 /// mounts of a mount namespace end with its last process.
 ///
-/// *Thread safety*: several threads may call const members at the same time. *Errors* of all
-/// members besides their own: errc::empty_handle; removed if it has been unmounted by other means
-/// or this process has entered another mount namespace; busy if another file system is mounted over
-/// it; permission_denied (EPERM of mount(2) and umount(2)).
+/// *Complexity*: one or a few system calls for each. *Thread safety*: several threads may call
+/// const members at the same time. *Errors* of all members besides their own: errc::empty_handle;
+/// removed if it has been unmounted by other means or this process has entered another mount
+/// namespace; busy if another file system is mounted over it; permission_denied (EPERM of mount(2)
+/// and umount(2)).
 class tmpfs_mount {
   public:
     tmpfs_mount() = default;

@@ -20,7 +20,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A process, and an object that it has mapped MAP_SHARED, in one or several parts.
 struct shared_mapping {
-    pid_t process = 0;
+    pid_t process = 0;                    ///< the process
     object_kind kind = object_kind::file; ///< file: includes POSIX objects
     std::uint64_t device = 0;             ///< with inode: identifies the object
     std::uint64_t inode = 0;              ///< for a System V segment: its identifier
@@ -58,7 +58,7 @@ namespace detail {
 
 /// The mappings of this object: `device` and `inode` of a file_entry; 0 and the identifier of a
 /// System V segment. (On overlayfs and btrfs the kernel may report another device than stat(2)
-/// does; POSIX objects and other files of a tmpfs are always found.)
+/// does; POSIX objects and other files of a tmpfs are always found.) Throws std::bad_alloc.
 [[nodiscard, gnu::cold]] std::vector<shared_mapping> mappings_of(const survey<shared_mapping>& all,
                                                                  object_kind kind,
                                                                  std::uint64_t device,
@@ -68,20 +68,20 @@ namespace detail {
 
 /// A regular file that can be shared memory. Times are in nanoseconds since 1970.
 struct file_entry {
-    object_kind kind = object_kind::file;
+    object_kind kind = object_kind::file; ///< what kind of object
     std::string name;         ///< in the form that its mechanism takes; any bytes but '/' and NUL
     std::string path;         ///< where the file is
     std::uint64_t device = 0; ///< with inode: identifies the object
-    std::uint64_t inode = 0;
-    uid_t owner = 0;
-    gid_t group = 0;
-    ::mode_t mode = 0; ///< permission bits
-    std::uint64_t links = 0;
-    std::uint64_t size = 0;      ///< bytes, including holes
+    std::uint64_t inode = 0;  ///< with device: identifies the object
+    uid_t owner = 0;          ///< user
+    gid_t group = 0;          ///< group
+    ::mode_t mode = 0;        ///< permission bits
+    std::uint64_t links = 0;  ///< names
+    std::uint64_t size = 0;   ///< bytes, including holes
     std::uint64_t allocated = 0; ///< bytes that it occupies; for a tmpfs: in memory and in swap
-    std::uint64_t accessed = 0;
-    std::uint64_t modified = 0; ///< write(2), or the first write to a page through a mapping
-    std::uint64_t changed = 0;  ///< of the inode: mode, owner, size
+    std::uint64_t accessed = 0;  ///< last read, where the file system records that
+    std::uint64_t modified = 0;  ///< write(2), or the first write to a page through a mapping
+    std::uint64_t changed = 0;   ///< of the inode: mode, owner, size
 };
 
 namespace detail {
@@ -109,12 +109,13 @@ namespace detail {
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_objects();
 
-/// The semaphores of sem_open(3), with the names that it takes.
+/// The semaphores of sem_open(3), with the names that it takes. *Errors*: as for
+/// list_posix_objects.
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_semaphores(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_semaphores();
 
-/// The regular files in a directory; not those in its subdirectories.
+/// The regular files in a directory; not those in its subdirectories. *Errors*: opendir(3).
 [[nodiscard, gnu::cold]] survey<file_entry> list_files(std::string_view directory,
                                                        std::error_code& ec);
 
@@ -124,14 +125,14 @@ namespace detail {
 
 /// An open descriptor of a memfd.
 struct memfd_holder {
-    pid_t process = 0;
-    int descriptor = -1;
+    pid_t process = 0;   ///< the process
+    int descriptor = -1; ///< its number in that process
 };
 
 /// A memfd, with its label as the name. If it is mapped but no descriptor of it is open, it has no
 /// holders, and its status contains only its identity and, as its size, how far it is mapped.
 struct memfd_entry : file_entry {
-    std::vector<memfd_holder> holders;
+    std::vector<memfd_holder> holders; ///< the open descriptors that this user may see
 };
 
 namespace detail {

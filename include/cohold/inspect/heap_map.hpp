@@ -19,7 +19,13 @@ COHOLD_NAMESPACE_BEGIN
 // ---- the bytes of a segment, and its flaws
 
 /// The parts of a segment that are checked separately.
-enum class segment_part { header, participants, heap, directory, journals };
+enum class segment_part {
+    header,       ///< what the first page says about the segment
+    participants, ///< the table of processes
+    heap,         ///< blocks, used and free
+    directory,    ///< the named objects
+    journals,     ///< what threads have saved
+};
 
 /// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(segment_part part) noexcept {
@@ -30,11 +36,11 @@ enum class segment_part { header, participants, heap, directory, journals };
 
 /// Something in a segment that is not as it must be.
 struct segment_flaw {
-    segment_part part = segment_part::header;
-    std::string_view what{};  ///< in words
-    std::uint64_t offset = 0; ///< in bytes from the beginning of the segment
-    std::uint64_t found = 0;  ///< the value there, or which part of it is meant
-    bool mends = false;       ///< left by a dead process: recovery repairs it. Otherwise damage
+    segment_part part = segment_part::header; ///< where it is
+    std::string_view what{};                  ///< in words
+    std::uint64_t offset = 0;                 ///< in bytes from the beginning of the segment
+    std::uint64_t found = 0;                  ///< the value there, or which part of it is meant
+    bool mends = false; ///< left by a dead process: recovery repairs it. Otherwise damage
 
     friend bool operator==(const segment_flaw&, const segment_flaw&) = default;
 };
@@ -144,20 +150,20 @@ class segment_reader {
 
 /// A block of the heap.
 struct heap_extent {
-    std::uint64_t offset = 0;     ///< of its payload
-    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap,
-                                  ///< unless it is in a slab
-    std::uint64_t is_free : 1 = 0;
+    std::uint64_t offset = 0;      ///< of its payload
+    std::uint64_t bytes : 63 = 0;  ///< of its payload; the 16 bytes before it belong to the heap,
+                                   ///< unless it is in a slab
+    std::uint64_t is_free : 1 = 0; ///< is it free?
 };
 
 /// A run of equal blocks, which are also in heap_map::blocks.
 struct slab_extent {
-    std::uint64_t offset = 0;     ///< of the first block
-    std::uint64_t bytes = 0;      ///< of the run
-    std::uint64_t descriptor = 0; ///< offset
-    std::uint32_t block_bytes = 0;
-    std::uint32_t count = 0; ///< of blocks
-    std::uint32_t count_free = 0;
+    std::uint64_t offset = 0;      ///< of the first block
+    std::uint64_t bytes = 0;       ///< of the run
+    std::uint64_t descriptor = 0;  ///< offset
+    std::uint32_t block_bytes = 0; ///< of each block
+    std::uint32_t count = 0;       ///< of blocks
+    std::uint32_t count_free = 0;  ///< of these, free
     std::uint32_t participant = 0; ///< the slot of the process that owns it
     std::uint32_t thread = 0;      ///< the thread's number within the process; 0: nobody owns it
 };
@@ -165,15 +171,15 @@ struct slab_extent {
 /// The heap as it is when no change is under way: a change that is being made at this moment, or
 /// that a dead process left unfinished, is disregarded.
 struct heap_map {
-    std::uint64_t begin = 0; ///< offsets
-    std::uint64_t end = 0;
-    std::uint64_t used = 0; ///< bytes in use, without journals, as segment::used() has it
-    std::uint64_t bytes_in_use = 0;
-    std::uint64_t bytes_free = 0;
-    std::uint64_t bytes_own = 0; ///< for the heap itself, and what is left over in slabs
-    std::uint64_t largest_free = 0;
-    std::uint64_t count_in_use = 0;
-    std::uint64_t count_free = 0;
+    std::uint64_t begin = 0;         ///< offsets
+    std::uint64_t end = 0;           ///< where the heap ends
+    std::uint64_t used = 0;          ///< bytes in use, without journals, as segment::used() has it
+    std::uint64_t bytes_in_use = 0;  ///< of the payloads of blocks in use
+    std::uint64_t bytes_free = 0;    ///< of the payloads of free blocks
+    std::uint64_t bytes_own = 0;     ///< for the heap itself, and what is left over in slabs
+    std::uint64_t largest_free = 0;  ///< bytes of the largest free block
+    std::uint64_t count_in_use = 0;  ///< blocks in use
+    std::uint64_t count_free = 0;    ///< free blocks
     bool complete = false;           ///< do the blocks fill the heap? If not, the rest is unknown
     std::vector<heap_extent> blocks; ///< in order
     std::vector<slab_extent> slabs;  ///< in order

@@ -14,7 +14,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A limit. `most` is missing if there is no limit, or it is unknown.
 struct limit {
-    amount most;
+    amount most; ///< what there may be at most
     amount used; ///< missing: each object counts by itself
 
     /// Missing: there is no limit.
@@ -47,10 +47,10 @@ struct limit_report {
     /// is closer to its limit; those of version 1 where that controls the memory. The amount used
     /// contains page cache, which the kernel would reclaim first.
     limit group;
-    std::string group_path;
-    amount available; ///< MemAvailable and SwapFree: what the machine can still provide
-    limit huge_pages; ///< hugetlb pages of the default size; bytes
-    amount huge_page_size;
+    std::string group_path; ///< that control group
+    amount available;       ///< MemAvailable and SwapFree: what the machine can still provide
+    limit huge_pages;       ///< hugetlb pages of the default size; bytes
+    amount huge_page_size;  ///< the default size; bytes
 
     std::optional<space_usage> space; ///< of the file system: /dev/shm, or that of the request
 };
@@ -69,14 +69,15 @@ namespace detail {
 } // namespace detail
 
 /// The limits that apply to this process now. What cannot be read is missing. `place`: a path on
-/// the file system in question; the space is missing if there is no such path.
+/// the file system in question; the space is missing if there is no such path. Throws
+/// std::bad_alloc.
 [[nodiscard, gnu::cold]] limit_report limits(std::string_view place = "/dev/shm");
 
 // ---- a request checked against them
 
 /// The object to be made. In bytes.
 struct limit_request {
-    object_kind kind = object_kind::posix;
+    object_kind kind = object_kind::posix; ///< what kind of object
     std::uint64_t size = 0;
     std::uint64_t reserve = 0;  ///< the size that it may grow to; 0: it will not grow
     bool lock = false;          ///< mapped_region::lock()
@@ -87,9 +88,9 @@ struct limit_request {
 
 /// A limit that would be exceeded.
 struct limit_finding {
-    const char* limit; ///< its name: "kernel.shmmax"
-    std::uint64_t most = 0;
-    std::uint64_t used = 0;
+    const char* limit;        ///< its name: "kernel.shmmax"
+    std::uint64_t most = 0;   ///< the limit
+    std::uint64_t used = 0;   ///< what counts against it already
     std::uint64_t wanted = 0; ///< in addition to what is used
     bool stops =
         true; ///< false: it works at first, but may fail, or the process may be killed, later
@@ -136,12 +137,14 @@ class limit_checker {
 
 } // namespace detail
 
-/// The limits that would stop or endanger the request. Empty: no such limit is known.
+/// The limits that would stop or endanger the request. Empty: no such limit is known. Throws
+/// std::bad_alloc.
 [[nodiscard, gnu::cold]] std::vector<limit_finding> check_limits(const limit_request& request,
                                                                  const limit_report& report);
 
 /// The same for the limits that apply to this process now. Others may use up what is left before
-/// the object is made, so creating it can fail all the same, with an error that says why.
+/// the object is made, so creating it can fail all the same, with an error that says why. Throws
+/// std::bad_alloc.
 [[nodiscard, gnu::cold]] std::vector<limit_finding> check_limits(const limit_request& request);
 
 COHOLD_NAMESPACE_END

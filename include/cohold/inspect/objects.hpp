@@ -13,13 +13,13 @@ COHOLD_NAMESPACE_BEGIN
 
 /// An object of any kind.
 struct object_entry {
-    object_kind kind = object_kind::posix;
-    std::string name; ///< in the form that its mechanism takes; the label of a memfd
-    std::uint64_t device = 0;
-    std::uint64_t inode = 0; ///< for System V, the identifier
-    uid_t owner = 0;
-    gid_t group = 0;
-    ::mode_t mode = 0;
+    object_kind kind = object_kind::posix; ///< what kind of object
+    std::string name;            ///< in the form that its mechanism takes; the label of a memfd
+    std::uint64_t device = 0;    ///< with inode: identifies the object
+    std::uint64_t inode = 0;     ///< for System V, the identifier
+    uid_t owner = 0;             ///< user
+    gid_t group = 0;             ///< group
+    ::mode_t mode = 0;           ///< permission bits
     std::uint64_t size = 0;      ///< bytes
     std::uint64_t allocated = 0; ///< bytes that it occupies, in memory, in swap or on a disk
     /// System V: a small segment that is not one of cohold's by itself, but belongs to one.
@@ -34,9 +34,9 @@ struct object_entry {
 
 /// What list_objects() looks for.
 struct listing_options {
-    bool posix = true; ///< objects and semaphores
-    bool system_v = true;
-    bool memfds = true;
+    bool posix = true;     ///< objects and semaphores
+    bool system_v = true;  ///< segments
+    bool memfds = true;    ///< of all processes that this user may look into
     bool processes = true; ///< find the processes that have the objects mapped; needed for memfds
     std::string directory = {}; ///< the files of a directory as well
 };

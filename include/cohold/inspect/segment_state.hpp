@@ -38,19 +38,20 @@ enum class standing {
 /// What can be known about a segment from outside. The fields after `problem` are set only if there
 /// is no problem, or it is errc::truncated or (only layout_version) layout_mismatch.
 struct segment_state {
-    enum standing standing = standing::unknown;
-    std::error_code problem; ///< what is wrong with the header: the error of open()
-    std::uint32_t layout_version = 0;
-    enum lifetime lifetime = lifetime::persistent;
-    std::string name; ///< the full name, or its first 512 bytes; empty for unnamed ones
-    std::uint64_t id[2] = {0, 0};
-    std::uint64_t created = 0; ///< nanoseconds since 1970
-    std::uint64_t size = 0;    ///< existing bytes
-    std::uint64_t reserve = 0; ///< bytes that it can grow to
+    enum standing standing = standing::unknown; ///< what can be said in a word
+    std::error_code problem;          ///< what is wrong with the header: the error of open()
+    std::uint32_t layout_version = 0; ///< COHOLD_LAYOUT_VERSION of its creator
+    enum lifetime lifetime = lifetime::persistent; ///< how long it lives
+    std::string name;             ///< the full name, or its first 512 bytes; empty for unnamed ones
+    std::uint64_t id[2] = {0, 0}; ///< a random number, the same in all processes
+    std::uint64_t created = 0;    ///< nanoseconds since 1970
+    std::uint64_t size = 0;       ///< existing bytes
+    std::uint64_t reserve = 0;    ///< bytes that it can grow to
     /// Processes that have worked in it and have not detached. Processes that only read, or have
     /// not done anything yet, are not among them; list_mappings() finds them.
     std::vector<participant> participants;
 
+    /// Is it a segment of cohold, in whatever state?
     [[nodiscard]] bool is_segment() const noexcept {
         return standing != standing::not_a_segment && standing != standing::unknown;
     }

@@ -18,12 +18,12 @@ enum class stale_reason {
 
 /// An object that was removed, or could not be, or would be.
 struct stale_object {
-    object_kind kind = object_kind::posix;
+    object_kind kind = object_kind::posix; ///< what kind of object
     std::string
         name; ///< in the form that its mechanism takes; for an unfinished file, its temporary name
     std::uint64_t size = 0;
-    stale_reason why = stale_reason::session_over;
-    bool removed = false;  ///< by this call
+    stale_reason why = stale_reason::session_over; ///< why nobody will use it any more
+    bool removed = false;                          ///< by this call
     std::error_code error; ///< why it could not be removed: EPERM, EACCES, EROFS
 };
 

@@ -21,11 +21,11 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A named object. Its description tells the parts of its type: docs/layout.md.
 struct stored_object {
-    std::string name{}; ///< any bytes; empty: that of a shared<T>
-    std::string type{};
-    std::string description{};
-    std::uint64_t offset = 0; ///< in the segment
-    std::uint64_t bytes = 0;
+    std::string name{};        ///< any bytes; empty: that of a shared<T>
+    std::string type{};        ///< the name of its type
+    std::string description{}; ///< the parts of its type
+    std::uint64_t offset = 0;  ///< in the segment
+    std::uint64_t bytes = 0;   ///< its size
 };
 
 namespace detail {
@@ -129,19 +129,19 @@ class journals_reader {
 
 /// How much inspect_contents() reads.
 enum class contents_extent {
-    everything,
-    counts, ///< neither blocks nor journals, and no search for flaws: only sizes and objects
+    everything, ///< all that there is
+    counts,     ///< neither blocks nor journals, and no search for flaws: only sizes and objects
 };
 
 /// The result of inspect_contents(). If `readable` is false, only the state is known.
 struct segment_contents {
-    segment_state state{};
+    segment_state state{}; ///< what the header says
     bool readable = false; ///< was the header in order, so that the rest could be read?
-    heap_map heap{};
-    std::vector<stored_object> objects{};
-    std::vector<stored_journal> journals{};
-    std::vector<segment_flaw> flaws{}; ///< the first 200
-    std::uint64_t flaw_count = 0;
+    heap_map heap{};       ///< the blocks
+    std::vector<stored_object> objects{};   ///< the named objects
+    std::vector<stored_journal> journals{}; ///< what threads have saved
+    std::vector<segment_flaw> flaws{};      ///< the first 200
+    std::uint64_t flaw_count = 0;           ///< all of them
     bool lost = false; ///< the object became shorter while it was read, or was removed
 
     /// Everything is as it must be, and nothing is left to recover.

@@ -20,41 +20,42 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A System V segment of this IPC namespace. In bytes; times in nanoseconds since 1970, 0: never.
 struct system_v_segment_entry {
-    key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
-    int id = -1;
-    ::mode_t mode = 0;    ///< permission bits
-    bool removed = false; ///< disappears when the last process detaches (IPC_RMID)
-    bool locked = false;  ///< never swapped (SHM_LOCK)
-    uid_t owner = 0;
-    gid_t group = 0;
-    uid_t creator = 0;
-    gid_t creator_group = 0;
+    key_t key = 0;              ///< 0: it has none (IPC_PRIVATE), or has lost it
+    int id = -1;                ///< the identifier, as `ipcs -m` shows it
+    ::mode_t mode = 0;          ///< permission bits
+    bool removed = false;       ///< disappears when the last process detaches (IPC_RMID)
+    bool locked = false;        ///< never swapped (SHM_LOCK)
+    uid_t owner = 0;            ///< user
+    gid_t group = 0;            ///< group
+    uid_t creator = 0;          ///< the user that made it
+    gid_t creator_group = 0;    ///< the group that made it
     pid_t creator_process = 0;  ///< 0: none in this PID namespace
     pid_t last_process = 0;     ///< the last to attach or detach
     std::uint64_t attached = 0; ///< mappings, not processes
     std::uint64_t size = 0;
-    std::uint64_t resident = 0; ///< in memory
-    std::uint64_t swapped = 0;
+    std::uint64_t resident = 0;    ///< in memory
+    std::uint64_t swapped = 0;     ///< in swap
     std::uint64_t attached_at = 0; ///< the last time a process attached it
-    std::uint64_t detached_at = 0;
-    std::uint64_t changed_at = 0; ///< made, or changed by IPC_SET
+    std::uint64_t detached_at = 0; ///< the last time a process detached it
+    std::uint64_t changed_at = 0;  ///< made, or changed by IPC_SET
 
-    /// The name by which mechanism::system_v opens it: "0x00c0401d".
+    /// The name by which mechanism::system_v opens it: "0x00c0401d". Throws
+    /// std::bad_alloc.
     [[nodiscard, gnu::cold]] std::string name() const;
 };
 
 /// A set of System V semaphores of this IPC namespace.
 struct system_v_semaphore_entry {
-    key_t key = 0;
-    int id = -1;
-    ::mode_t mode = 0;
-    std::uint64_t count = 0; ///< semaphores in the set
-    uid_t owner = 0;
-    gid_t group = 0;
-    uid_t creator = 0;
-    gid_t creator_group = 0;
+    key_t key = 0;                 ///< 0: it has none (IPC_PRIVATE)
+    int id = -1;                   ///< the identifier, as `ipcs -s` shows it
+    ::mode_t mode = 0;             ///< permission bits
+    std::uint64_t count = 0;       ///< semaphores in the set
+    uid_t owner = 0;               ///< user
+    gid_t group = 0;               ///< group
+    uid_t creator = 0;             ///< the user that made it
+    gid_t creator_group = 0;       ///< the group that made it
     std::uint64_t operated_at = 0; ///< the last semop(2)
-    std::uint64_t changed_at = 0;
+    std::uint64_t changed_at = 0;  ///< made, or changed by IPC_SET
 };
 
 namespace detail {
@@ -87,21 +88,21 @@ list_system_v_semaphores(std::error_code& ec);
 
 /// The space of a path's file system. In bytes.
 struct space_usage {
-    bool is_tmpfs = false;
-    bool limited = true; ///< false: a tmpfs of size=0, limited only by the machine's memory
+    bool is_tmpfs = false; ///< is it a tmpfs?
+    bool limited = true;   ///< false: a tmpfs of size=0, limited only by the machine's memory
     std::uint64_t size = 0;
-    std::uint64_t used = 0;      ///< for a tmpfs: in memory and in swap
-    std::uint64_t available = 0; ///< to users other than root
-    std::uint64_t inodes = 0;    ///< 0: no limit
-    std::uint64_t free_inodes = 0;
+    std::uint64_t used = 0;        ///< for a tmpfs: in memory and in swap
+    std::uint64_t available = 0;   ///< to users other than root
+    std::uint64_t inodes = 0;      ///< 0: no limit
+    std::uint64_t free_inodes = 0; ///< of these, free
 };
 
 /// All System V segments of this IPC namespace together.
 struct system_v_usage {
-    std::uint64_t segments = 0;
+    std::uint64_t segments = 0; ///< their number
     std::uint64_t size = 0;     ///< what was asked for
     std::uint64_t resident = 0; ///< what is in memory: counts in Shmem
-    std::uint64_t swapped = 0;
+    std::uint64_t swapped = 0;  ///< what is in swap
 };
 
 /// /proc/meminfo in bytes, and what the kernel says about individual mechanisms. A container sees
@@ -200,7 +201,11 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 struct process_report {
     /// The source. `status` is what every user may read about every process: rss and its parts,
     /// locked, swap (private memory only) are set, the rest is missing.
-    enum class source { smaps_rollup, smaps, status } from = source::smaps_rollup;
+    enum class source {
+        smaps_rollup,
+        smaps,
+        status
+    } from = source::smaps_rollup; ///< the source of these numbers
 
     amount rss; ///< pages in memory that it has mapped; without hugetlb
     /// The same, each page divided by the number of processes that map it: the sum over all
@@ -215,16 +220,16 @@ struct process_report {
     /// Pages of rss that more than one mapping has. Not "pages of shared memory": pages that only
     /// this process maps, or that it maps MAP_SHARED before any other process does, are private_*.
     amount shared_clean;
-    amount shared_dirty;
-    amount private_clean;
-    amount private_dirty;
+    amount shared_dirty;     ///< of rss, changed, and mapped more than once
+    amount private_clean;    ///< of rss, unchanged, and mapped once
+    amount private_dirty;    ///< of rss, changed, and mapped once
     amount shmem_pmd_mapped; ///< of shmem, mapped by huge entries
     amount file_pmd_mapped;  ///< of files, mapped by huge entries
     amount shared_hugetlb;   ///< pages of hugetlb that other processes map too
-    amount private_hugetlb;
-    amount swap;     ///< includes mapped shmem, even if never touched
-    amount swap_pss; ///< private memory only
-    amount locked;   ///< by mlock(2), each page divided like in pss
+    amount private_hugetlb;  ///< pages of hugetlb that no other process maps
+    amount swap;             ///< includes mapped shmem, even if never touched
+    amount swap_pss;         ///< private memory only
+    amount locked;           ///< by mlock(2), each page divided like in pss
 };
 
 namespace detail {

@@ -23,27 +23,30 @@ COHOLD_NAMESPACE_BEGIN
 /// Selects read-only opening: `open(name, read_only)`. The access is part of the type of the
 /// result.
 inline constexpr struct read_only_t {
-} read_only{};
+} read_only{}; ///< `open(name, read_only)`
 
 /// Selects read-write opening, the default.
 inline constexpr struct read_write_t {
-} read_write{};
+} read_write{}; ///< `open(name, read_write)`
 
 /// The two ways in which a mechanism can be asked to open an object.
-enum class access_mode { reading, writing };
+enum class access_mode {
+    reading, ///< nothing can be changed
+    writing, ///< for reading and writing
+};
 
 // ---- native handles
 
 /// The file descriptor of a POSIX, file, tmpfs or memfd object.
 struct file_descriptor {
-    int value = -1;
+    int value = -1; ///< the number; -1: none
 
     explicit operator bool() const noexcept { return value >= 0; }
 };
 
 /// The identifier of a System V segment, as shmget(2) returns it.
 struct system_v_id {
-    int value = -1;
+    int value = -1;       ///< the number; -1: none
     void* held = nullptr; ///< set by a handle: the page that keeps a segment without a name alive
 
     explicit operator bool() const noexcept { return value >= 0; }
@@ -51,8 +54,8 @@ struct system_v_id {
 
 /// A shared anonymous mapping. It has no name; a forked child has it too.
 struct anonymous_memory {
-    void* address = nullptr;
-    std::size_t bytes = 0;
+    void* address = nullptr; ///< where it is in this process
+    std::size_t bytes = 0;   ///< its length
     int liveness = -1; ///< the descriptor of a memfd whose locks show which processes are alive
     std::uint64_t liveness_identity = 0; ///< to check that the descriptor is still that memfd
 
@@ -79,9 +82,9 @@ struct object_status {
     gid_t group;          ///< group
     ::mode_t mode;        ///< permission bits
     std::uint64_t device; ///< identifies the object, together with inode
-    std::uint64_t inode;
-    bool removed;       ///< no name refers to it any more
-    bool sparse = true; ///< may parts of it have no memory or space yet?
+    std::uint64_t inode;  ///< identifies the object, together with device
+    bool removed;         ///< no name refers to it any more
+    bool sparse = true;   ///< may parts of it have no memory or space yet?
 };
 
 /// How to publish a finished object if another object already has its name.
@@ -99,7 +102,7 @@ enum class verdict {
 
 /// What a mechanism records about a participant, in the participant's slot in the segment.
 struct liveness_token {
-    std::uint64_t words[2] = {0, 0};
+    std::uint64_t words[2] = {0, 0}; ///< what they mean is the mechanism's business
 };
 
 /// The form of name that a mechanism needs.

@@ -16,6 +16,7 @@ COHOLD_NAMESPACE_BEGIN
 /// Combined with `|`. A memfd that cohold makes always has the seal `shrink`, and since Linux 6.3
 /// also `exec`.
 enum class seal : unsigned {
+    /// No restriction.
     none = 0,
     /// No further seals can be added, not even by a process that receives the descriptor.
     seals = 0x1,
@@ -51,7 +52,8 @@ enum class seal : unsigned {
 [[gnu::cold]] void add_seals(const file_descriptor& object, seal wanted);
 
 /// Refuses an object that lacks one of these seals: errc::unsealed. Call it for an object from
-/// another process before anything else, for example before asking for its size.
+/// another process before anything else, for example before asking for its size. *Errors*: also
+/// those of fcntl(2).
 [[gnu::cold]] void require_seals(const file_descriptor& object, seal wanted,
                                  std::error_code& ec) noexcept;
 

@@ -24,7 +24,7 @@ COHOLD_NAMESPACE_BEGIN
 /// A string as a template argument: `naming::prefixed<"myapp.">`.
 template <std::size_t Size>
 struct fixed_string {
-    char text[Size]{};
+    char text[Size]{}; ///< the characters, and a zero
 
     consteval fixed_string(const char (&from)[Size]) noexcept { // NOLINT: conversion is the purpose
         for (std::size_t i = 0; i < Size; ++i) {
@@ -32,6 +32,7 @@ struct fixed_string {
         }
     }
 
+    /// The characters.
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
 };
 
@@ -230,12 +231,14 @@ concept path_like = !text_like<const Path&> && requires(const Path& path) {
 /// std::string_view, and from std::filesystem::path. It refers to the text of its argument.
 class name_argument {
   public:
+    /// From text. Throws what the conversion of Text to std::string_view throws.
     template <class Text>
         requires(detail::text_like<Text> && !std::same_as<std::remove_cvref_t<Text>, name_argument>)
     constexpr name_argument(Text&& text) // NOLINT: conversion is the purpose
         noexcept(std::is_nothrow_convertible_v<Text, std::string_view>)
         : text_(static_cast<Text&&>(text)) {}
 
+    /// From a path.
     template <detail::path_like Path>
     constexpr name_argument(const Path& path) noexcept : text_(path.native()) {} // NOLINT: likewise
 

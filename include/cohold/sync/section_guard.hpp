@@ -20,7 +20,8 @@ class shm_guarded;
 
 /// The holder's access to a shm_guarded<T>: a pointer to the T. Its destructor ends the section,
 /// and undoes it if an exception is the cause. Movable like std::unique_lock, within its thread.
-/// See shm_guarded.
+/// *Complexity*: see shm_guarded. *Thread safety*: a guard belongs to its thread. *If the process
+/// is killed*, the section is undone.
 template <class T, class Mutex>
 class section_guard {
   public:
@@ -114,6 +115,8 @@ class section_guard {
         }
     }
 
+    /// Begins a section again after unlock(). *Errors*: errc::empty_handle if the guard is empty;
+    /// those of shm_guarded::lock.
     void lock() {
         std::error_code ec;
         lock(ec);

@@ -75,7 +75,8 @@ class shm_barrier {
         return is_over(token) || wait_by(token, detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) const {
         return is_over(token) ||
@@ -93,7 +94,7 @@ class shm_barrier {
         }
     }
 
-    /// Arrives, and is not expected in later phases.
+    /// Arrives, and is not expected in later phases. *Errors*: those of arrive.
     void arrive_and_drop() {
         std::error_code ec;
         come(1, 1, ec);

@@ -11,7 +11,10 @@
 COHOLD_NAMESPACE_BEGIN
 
 /// How a wait for a condition has ended. (Including std::cv_status takes half a second.)
-enum class cv_status { no_timeout, timeout };
+enum class cv_status {
+    no_timeout, ///< there was a notification, or it woke up spuriously
+    timeout,    ///< the time is over
+};
 
 /// The interface of std::condition_variable_any, without the forms with a stop_token. The lock is a
 /// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded: its
@@ -146,6 +149,7 @@ class shm_condition {
         }
     }
 
+    /// Wakes all waiters. Without waiters no effect.
     void notify_all() noexcept {
         std::uint64_t state = state_.load(std::memory_order_relaxed);
         while (waiting(state) != 0) {

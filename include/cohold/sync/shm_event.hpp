@@ -18,6 +18,8 @@ enum class event_reset : std::uint32_t {
     automatic ///< by the one waiter that continues
 };
 
+/// A flag that threads of any number of processes wait for.
+///
 /// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
 /// and process safety*: every member but the constructor and the destructor may be called by any
 /// number of threads of any number of processes. *If the process is killed*: an event that it has
@@ -25,6 +27,7 @@ enum class event_reset : std::uint32_t {
 /// wake-up went to it, the other waiters look again after an eighth of a second.
 class shm_event {
   public:
+    /// Set, or not.
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
         : set_(set ? 1 : 0), how_(how) {
         static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, how_) == 8);
@@ -42,10 +45,12 @@ class shm_event {
         set_.change(always, [](std::uint32_t /*now*/) { return 1u; }, always, count);
     }
 
+    /// From now on waiters wait.
     void reset() noexcept {
         set_.change(always, [](std::uint32_t /*now*/) { return 0u; }, never, 0);
     }
 
+    /// Is it set? It stays as it is.
     [[nodiscard]] bool is_set() const noexcept { return set_.load() != 0; }
 
     /// Waits until the event is set; resets it if the reset is automatic.
@@ -66,7 +71,8 @@ class shm_event {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) {
         return try_wait() || detail::until_moment(

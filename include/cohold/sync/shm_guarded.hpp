@@ -24,7 +24,8 @@ template <class T, class Mutex>
 class shm_guarded;
 
 /// The guard of a reader of a shm_guarded<T, shm_shared_mutex>, beside other readers. Movable,
-/// within its thread.
+/// within its thread. *Errors* and *complexity*: those of shm_shared_mutex. *Thread safety*: a
+/// guard belongs to its thread. *If the process is killed*, its share of the lock ends.
 template <class T, class Mutex>
 class shared_guard {
   public:
@@ -143,7 +144,9 @@ class shm_guarded {
 
   public:
     using value_type = T;
+    /// The mutex.
     using mutex_type = Mutex;
+    /// What lock() returns: access to the T, until it is destroyed.
     using guard = section_guard<T, Mutex>;
 
     /// Bytes of T that locking saves.

@@ -64,6 +64,7 @@ class shm_latch {
     /// Is the count 0?
     [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
+    /// Waits until the count is 0.
     void wait() const noexcept {
         if (!try_wait()) {
             wait_by(detail::deadline::never());
@@ -76,7 +77,8 @@ class shm_latch {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) const {
         return try_wait() || detail::until_moment(

@@ -54,7 +54,8 @@ class shm_semaphore {
         return try_acquire() || count_.take_by(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) {
         return try_acquire() || detail::until_moment(moment, [this](detail::deadline until) {

@@ -22,7 +22,7 @@ COHOLD_NAMESPACE_BEGIN
 class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
                          public detail::shared_lockable<shm_shared_mutex> {
   public:
-    static constexpr std::size_t most_readers = 64;
+    static constexpr std::size_t most_readers = 64; ///< how many threads can read at a time
 
     /// Belongs to the segment in which it is constructed.
     shm_shared_mutex() noexcept {

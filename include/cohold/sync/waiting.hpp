@@ -17,7 +17,7 @@ COHOLD_NAMESPACE_BEGIN
 // ---- the policies
 
 /// How to wait. A policy changes what its own process does and nothing in the memory, so processes
-/// with different policies can share one object.
+/// with different policies can share one object. `spins` and `parks`: see waiting_policy.
 namespace waiting {
 
 /// Spins for ten or twenty microseconds, about the time that waking a thread on another processor

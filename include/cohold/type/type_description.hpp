@@ -52,6 +52,7 @@ class type_writer {
     constexpr type_writer(char* out, bool names_only) noexcept
         : out_(out), names_only_(names_only) {}
 
+    /// Appends characters.
     constexpr void text(std::string_view text) noexcept {
         if (out_ != nullptr) {
             for (std::size_t i = 0; i < text.size(); ++i) {
@@ -61,6 +62,7 @@ class type_writer {
         size_ += text.size();
     }
 
+    /// Appends a number in decimal digits.
     constexpr void number(std::uint64_t value) noexcept {
         char digits[20] = {};
         std::size_t start = sizeof(digits);
@@ -108,9 +110,10 @@ class type_writer {
     /// Whether only the name is wanted, not the members.
     [[nodiscard]] constexpr bool names_only() const noexcept { return names_only_; }
 
+    /// How many characters there are so far.
     [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
 
-    // A template and its arguments.
+    /// A template and its arguments.
     template <class First, class... More>
     constexpr void arguments(std::string_view name) noexcept {
         text(name);
@@ -120,8 +123,8 @@ class type_writer {
         text(">");
     }
 
-    // Two types in one block, the second directly behind the first: "u32,i64"; or as a std::pair,
-    // if this program puts the second where the two descriptions do not say.
+    /// Two types in one block, the second directly behind the first: "u32,i64"; or as a std::pair,
+    /// if this program puts the second where the two descriptions do not say.
     template <class First, class Second>
     constexpr void neighbours() noexcept {
         using pair = std::pair<std::remove_cv_t<First>, std::remove_cv_t<Second>>;
@@ -135,7 +138,7 @@ class type_writer {
         type<Second>();
     }
 
-    // A member of a struct, between the braces.
+    /// A member of a struct, between the braces.
     template <class T>
     constexpr void member(std::string_view name, std::size_t index, std::size_t offset) noexcept {
         if (index != 0) {
@@ -153,7 +156,7 @@ class type_writer {
         type<T>();
     }
 
-    // What follows the braces.
+    /// What follows the braces.
     template <class T>
     constexpr void size_and_alignment() noexcept {
         number(sizeof(T));

@@ -94,7 +94,7 @@ class tree_container : public compared_by_elements {
         node_type node{};
     };
 
-    // The position and, unless there may be several, whether it is new.
+    /// The position and, unless there may be several, whether it is new.
     using insertion = std::conditional_t<Multiple, iterator, std::pair<iterator, bool>>;
 
     tree_container() noexcept(noexcept(Allocator()))

@@ -259,7 +259,7 @@ class viewing {
 
   public:
     /// For reading only: another type, through which nothing can be written. Needs no permission to
-    /// write.
+    /// write. *Errors*: as for opening it for reading and writing.
     [[nodiscard, gnu::cold]] static View open(name_argument name, read_only_t) {
         return access::open<View, Forms>(name, opening_type());
     }
@@ -496,13 +496,13 @@ class creating_named : public creating<Handle, Forms, name_argument> {
 
     [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number_type much,
                                                    std::error_code& ec) noexcept
-        requires Forms::replaces
+        requires(Forms::replaces)
     {
         return access::create<Handle, Forms>(name, Forms::from(much), publication::replace, ec);
     }
 
     [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number_type much)
-        requires Forms::replaces
+        requires(Forms::replaces)
     {
         return access::create_or_throw<Handle, Forms>(name, Forms::from(much),
                                                       publication::replace);
@@ -576,7 +576,8 @@ class named_view_factories : public viewing<View, Forms>, public adopting<View, 
     static View open(name_argument) = delete;                   // say how: open(name, read_only)
     static View open(name_argument, std::error_code&) = delete; // open(name, read_only, ec)
 
-    /// Waits until the name exists: see creating_named::open.
+    /// The same, but waits until the name exists, no longer than `patience`, a
+    /// std::chrono::duration; then errc::not_found or no_such_directory. *Errors*: those above.
     template <duration_like Duration, class... Rest>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
                                               Rest&&... rest) {

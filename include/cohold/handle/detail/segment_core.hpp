@@ -239,8 +239,8 @@ class segment_observers {
     [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
 
     /// The processes that use the segment, and whether they are alive. A forked child is listed as
-    /// soon as it has used the segment itself. Readers are not listed. *Complexity*: a system call
-    /// for each.
+    /// soon as it has used the segment itself. Readers are not listed. Throws
+    /// std::bad_alloc. *Complexity*: a system call for each.
     [[nodiscard]] participant_list participants() const {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }

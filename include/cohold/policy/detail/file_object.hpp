@@ -118,9 +118,9 @@ struct descriptor_object {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
-    // Gives real space to the holes in the first `bytes`. Otherwise touching a hole would allocate
-    // space or, if there is none, raise SIGBUS. Reading allocates memory only on a tmpfs, so for a
-    // process that may not write, only a tmpfs is populated.
+    /// Gives real space to the holes in the first `bytes`. Otherwise touching a hole would allocate
+    /// space or, if there is none, raise SIGBUS. Reading allocates memory only on a tmpfs, so for a
+    /// process that may not write, only a tmpfs is populated.
     [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
                                    std::uint64_t bytes, std::error_code& ec) noexcept;
 
