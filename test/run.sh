@@ -188,7 +188,10 @@ step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++ -Dbuildtype=plain \
     -Dtogether=true -Dcompiled=$compiled
 step crash configuration crash "crash" g++ -Dbuildtype=plain -Dcrash=true
-[ -n "$ci" ] || interop
+if [ -z "$ci" ]; then
+    interop
+    step site sh test/site/run.sh "$build/site"
+fi
 
 if [ -n "$ci" ]; then
     need clang-19 clang++-19 --version
@@ -203,8 +206,14 @@ if [ -n "$ci" ]; then
     need man-db man --version
     need "g++-$(g++ -dumpversion)-multilib" compiles '#include <vector>' g++ -m32 \
         -isystem /usr/include/x86_64-linux-gnu
+    need doxygen doxygen --version
+    need "mkdocs mkdocs-material" mkdocs --version
+    if command -v chromium >/dev/null; then # a hundred megabytes, otherwise
+        need "chromium-driver python3-selenium" chromedriver --version
+    fi
     install_missing
     interop
+    step site sh test/site/run.sh "$build/site" --quick
     step format format
     case $wanted in *" crash_clang "*) # only if asked for by name: it takes minutes
         step crash_clang configuration crash_clang "crash" clang++-19 -Dbuildtype=plain -Dcrash=true ;;

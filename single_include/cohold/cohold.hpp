@@ -73,8 +73,11 @@
 #ifndef COHOLD_VERSION_HPP
 #define COHOLD_VERSION_HPP
 
+/// The first number of the version of the library.
 #define COHOLD_VERSION_MAJOR 0
+/// The second number.
 #define COHOLD_VERSION_MINOR 1
+/// The third number.
 #define COHOLD_VERSION_PATCH 0
 
 /// The version of the bytes in a segment. A segment of another version is refused, never misread.
@@ -127,15 +130,18 @@
 #else
 #define COHOLD_ABI_PREFIX no_exceptions_v
 #endif
+/// The name of the inline namespace of cohold that everything is in.
 #define COHOLD_ABI COHOLD_CONCAT(COHOLD_ABI_PREFIX, COHOLD_LAYOUT_VERSION)
 
 #define COHOLD_TEXT_EXPANDED(a) #a
 #define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)
 #define COHOLD_ABI_NAME COHOLD_TEXT(COHOLD_ABI)
 
+/// Opens namespace cohold and the inline namespace in it, for specialisations and declarations.
 #define COHOLD_NAMESPACE_BEGIN                                                                     \
     namespace cohold {                                                                             \
     inline namespace COHOLD_ABI {
+/// Closes both.
 #define COHOLD_NAMESPACE_END                                                                       \
     }                                                                                              \
     }
@@ -197,13 +203,15 @@ COHOLD_NAMESPACE_BEGIN
 /// include, or with -D.
 namespace config {
 
-inline constexpr std::size_t max_participants = COHOLD_MAX_PARTICIPANTS;
-inline constexpr std::size_t max_threads = COHOLD_MAX_THREADS;
-inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;
-inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;
-inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE;
-inline constexpr bool use_o_tmpfile = COHOLD_USE_O_TMPFILE != 0;
+inline constexpr std::size_t max_participants =
+    COHOLD_MAX_PARTICIPANTS;                                           ///< COHOLD_MAX_PARTICIPANTS
+inline constexpr std::size_t max_threads = COHOLD_MAX_THREADS;         ///< COHOLD_MAX_THREADS
+inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;           ///< COHOLD_HEAP_CHECKS
+inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;       ///< COHOLD_DEFAULT_SIZE
+inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE; ///< COHOLD_DEFAULT_RESERVE
+inline constexpr bool use_o_tmpfile = COHOLD_USE_O_TMPFILE != 0;       ///< COHOLD_USE_O_TMPFILE
 
+/// Is the program compiled with exceptions?
 #if defined(__cpp_exceptions)
 inline constexpr bool exceptions = true;
 #else
@@ -211,6 +219,7 @@ inline constexpr bool exceptions = false;
 #endif
 
 // Reports plain loads of bytes that another thread may write, even if nothing depends on them.
+/// Is the program compiled with -fsanitize=thread?
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool thread_sanitizer = true;
 #elif defined(__has_feature)
@@ -411,6 +420,7 @@ class errc_category_type final : public std::error_category {
     return instance;
 }
 
+/// The error as a std::error_code of category(), for `ec == errc::…` and std::error_code(errc).
 [[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
     return {static_cast<int>(code), category()};
 }
@@ -427,6 +437,7 @@ class errc_category_type final : public std::error_category {
 /// what was wanted, what was found and the remedy. Kept until the next failure in the same thread.
 class failure_report {
   public:
+    /// The code, in category() or std::generic_category().
     [[nodiscard]] std::error_code code() const noexcept {
         return own_ ? std::error_code(value_, category())
                     : std::error_code(value_, std::generic_category());
@@ -435,13 +446,14 @@ class failure_report {
     /// For example: open posix object 'prices': layout version: expected 0x1, found 0x7: …
     [[nodiscard]] const char* what() const noexcept { return text_; }
 
+    /// Replaces the code, and empties the text.
     void assign(std::error_code code) noexcept {
         own_ = code.category() == category();
         value_ = code.value();
         text_[0] = '\0';
     }
 
-    // Appends to the text, which is cut where it becomes too long.
+    /// Appends to the text, which is cut where it becomes too long.
     void append(const char* format, std::va_list arguments) noexcept {
         std::size_t length = std::char_traits<char>::length(text_);
         std::vsnprintf(text_ + length, sizeof(text_) - length, format, arguments);
@@ -535,9 +547,11 @@ inline void clear(std::error_code& ec) noexcept {
 /// found, and the remedy.
 class failure : public std::system_error {
   public:
+    /// From the report of what has failed. Throws std::bad_alloc.
     [[gnu::cold]] explicit failure(const failure_report& report)
         : std::system_error(report.code()), text_(report.what()) {}
 
+    /// The sentence of the failure_report.
     [[nodiscard]] const char* what() const noexcept override { return text_.what(); }
 
   private:
@@ -3093,6 +3107,7 @@ class type_writer {
     constexpr type_writer(char* out, bool names_only) noexcept
         : out_(out), names_only_(names_only) {}
 
+    /// Appends characters.
     constexpr void text(std::string_view text) noexcept {
         if (out_ != nullptr) {
             for (std::size_t i = 0; i < text.size(); ++i) {
@@ -3102,6 +3117,7 @@ class type_writer {
         size_ += text.size();
     }
 
+    /// Appends a number in decimal digits.
     constexpr void number(std::uint64_t value) noexcept {
         char digits[20] = {};
         std::size_t start = sizeof(digits);
@@ -3149,9 +3165,10 @@ class type_writer {
     /// Whether only the name is wanted, not the members.
     [[nodiscard]] constexpr bool names_only() const noexcept { return names_only_; }
 
+    /// How many characters there are so far.
     [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
 
-    // A template and its arguments.
+    /// A template and its arguments.
     template <class First, class... More>
     constexpr void arguments(std::string_view name) noexcept {
         text(name);
@@ -3161,8 +3178,8 @@ class type_writer {
         text(">");
     }
 
-    // Two types in one block, the second directly behind the first: "u32,i64"; or as a std::pair,
-    // if this program puts the second where the two descriptions do not say.
+    /// Two types in one block, the second directly behind the first: "u32,i64"; or as a std::pair,
+    /// if this program puts the second where the two descriptions do not say.
     template <class First, class Second>
     constexpr void neighbours() noexcept {
         using pair = std::pair<std::remove_cv_t<First>, std::remove_cv_t<Second>>;
@@ -3176,7 +3193,7 @@ class type_writer {
         type<Second>();
     }
 
-    // A member of a struct, between the braces.
+    /// A member of a struct, between the braces.
     template <class T>
     constexpr void member(std::string_view name, std::size_t index, std::size_t offset) noexcept {
         if (index != 0) {
@@ -3194,7 +3211,7 @@ class type_writer {
         type<T>();
     }
 
-    // What follows the braces.
+    /// What follows the braces.
     template <class T>
     constexpr void size_and_alignment() noexcept {
         number(sizeof(T));
@@ -6292,27 +6309,30 @@ COHOLD_NAMESPACE_BEGIN
 /// Selects read-only opening: `open(name, read_only)`. The access is part of the type of the
 /// result.
 inline constexpr struct read_only_t {
-} read_only{};
+} read_only{}; ///< `open(name, read_only)`
 
 /// Selects read-write opening, the default.
 inline constexpr struct read_write_t {
-} read_write{};
+} read_write{}; ///< `open(name, read_write)`
 
 /// The two ways in which a mechanism can be asked to open an object.
-enum class access_mode { reading, writing };
+enum class access_mode {
+    reading, ///< nothing can be changed
+    writing, ///< for reading and writing
+};
 
 // ---- native handles
 
 /// The file descriptor of a POSIX, file, tmpfs or memfd object.
 struct file_descriptor {
-    int value = -1;
+    int value = -1; ///< the number; -1: none
 
     explicit operator bool() const noexcept { return value >= 0; }
 };
 
 /// The identifier of a System V segment, as shmget(2) returns it.
 struct system_v_id {
-    int value = -1;
+    int value = -1;       ///< the number; -1: none
     void* held = nullptr; ///< set by a handle: the page that keeps a segment without a name alive
 
     explicit operator bool() const noexcept { return value >= 0; }
@@ -6320,8 +6340,8 @@ struct system_v_id {
 
 /// A shared anonymous mapping. It has no name; a forked child has it too.
 struct anonymous_memory {
-    void* address = nullptr;
-    std::size_t bytes = 0;
+    void* address = nullptr; ///< where it is in this process
+    std::size_t bytes = 0;   ///< its length
     int liveness = -1; ///< the descriptor of a memfd whose locks show which processes are alive
     std::uint64_t liveness_identity = 0; ///< to check that the descriptor is still that memfd
 
@@ -6348,9 +6368,9 @@ struct object_status {
     gid_t group;          ///< group
     ::mode_t mode;        ///< permission bits
     std::uint64_t device; ///< identifies the object, together with inode
-    std::uint64_t inode;
-    bool removed;       ///< no name refers to it any more
-    bool sparse = true; ///< may parts of it have no memory or space yet?
+    std::uint64_t inode;  ///< identifies the object, together with device
+    bool removed;         ///< no name refers to it any more
+    bool sparse = true;   ///< may parts of it have no memory or space yet?
 };
 
 /// How to publish a finished object if another object already has its name.
@@ -6368,7 +6388,7 @@ enum class verdict {
 
 /// What a mechanism records about a participant, in the participant's slot in the segment.
 struct liveness_token {
-    std::uint64_t words[2] = {0, 0};
+    std::uint64_t words[2] = {0, 0}; ///< what they mean is the mechanism's business
 };
 
 /// The form of name that a mechanism needs.
@@ -7148,7 +7168,7 @@ COHOLD_NAMESPACE_BEGIN
 /// A string as a template argument: `naming::prefixed<"myapp.">`.
 template <std::size_t Size>
 struct fixed_string {
-    char text[Size]{};
+    char text[Size]{}; ///< the characters, and a zero
 
     consteval fixed_string(const char (&from)[Size]) noexcept { // NOLINT: conversion is the purpose
         for (std::size_t i = 0; i < Size; ++i) {
@@ -7156,6 +7176,7 @@ struct fixed_string {
         }
     }
 
+    /// The characters.
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
 };
 
@@ -7354,12 +7375,14 @@ concept path_like = !text_like<const Path&> && requires(const Path& path) {
 /// std::string_view, and from std::filesystem::path. It refers to the text of its argument.
 class name_argument {
   public:
+    /// From text. Throws what the conversion of Text to std::string_view throws.
     template <class Text>
         requires(detail::text_like<Text> && !std::same_as<std::remove_cvref_t<Text>, name_argument>)
     constexpr name_argument(Text&& text) // NOLINT: conversion is the purpose
         noexcept(std::is_nothrow_convertible_v<Text, std::string_view>)
         : text_(static_cast<Text&&>(text)) {}
 
+    /// From a path.
     template <detail::path_like Path>
     constexpr name_argument(const Path& path) noexcept : text_(path.native()) {} // NOLINT: likewise
 
@@ -7724,9 +7747,9 @@ struct descriptor_object {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
-    // Gives real space to the holes in the first `bytes`. Otherwise touching a hole would allocate
-    // space or, if there is none, raise SIGBUS. Reading allocates memory only on a tmpfs, so for a
-    // process that may not write, only a tmpfs is populated.
+    /// Gives real space to the holes in the first `bytes`. Otherwise touching a hole would allocate
+    /// space or, if there is none, raise SIGBUS. Reading allocates memory only on a tmpfs, so for a
+    /// process that may not write, only a tmpfs is populated.
     [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
                                    std::uint64_t bytes, std::error_code& ec) noexcept;
 
@@ -8585,6 +8608,7 @@ COHOLD_NAMESPACE_BEGIN
 /// Combined with `|`. A memfd that cohold makes always has the seal `shrink`, and since Linux 6.3
 /// also `exec`.
 enum class seal : unsigned {
+    /// No restriction.
     none = 0,
     /// No further seals can be added, not even by a process that receives the descriptor.
     seals = 0x1,
@@ -8620,7 +8644,8 @@ enum class seal : unsigned {
 [[gnu::cold]] void add_seals(const file_descriptor& object, seal wanted);
 
 /// Refuses an object that lacks one of these seals: errc::unsealed. Call it for an object from
-/// another process before anything else, for example before asking for its size.
+/// another process before anything else, for example before asking for its size. *Errors*: also
+/// those of fcntl(2).
 [[gnu::cold]] void require_seals(const file_descriptor& object, seal wanted,
                                  std::error_code& ec) noexcept;
 
@@ -19310,7 +19335,8 @@ class shm_guarded;
 
 /// The holder's access to a shm_guarded<T>: a pointer to the T. Its destructor ends the section,
 /// and undoes it if an exception is the cause. Movable like std::unique_lock, within its thread.
-/// See shm_guarded.
+/// *Complexity*: see shm_guarded. *Thread safety*: a guard belongs to its thread. *If the process
+/// is killed*, the section is undone.
 template <class T, class Mutex>
 class section_guard {
   public:
@@ -19404,6 +19430,8 @@ class section_guard {
         }
     }
 
+    /// Begins a section again after unlock(). *Errors*: errc::empty_handle if the guard is empty;
+    /// those of shm_guarded::lock.
     void lock() {
         std::error_code ec;
         lock(ec);
@@ -19612,7 +19640,7 @@ COHOLD_NAMESPACE_BEGIN
 // ---- the policies
 
 /// How to wait. A policy changes what its own process does and nothing in the memory, so processes
-/// with different policies can share one object.
+/// with different policies can share one object. `spins` and `parks`: see waiting_policy.
 namespace waiting {
 
 /// Spins for ten or twenty microseconds, about the time that waking a thread on another processor
@@ -20101,7 +20129,8 @@ class shm_barrier {
         return is_over(token) || wait_by(token, detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) const {
         return is_over(token) ||
@@ -20119,7 +20148,7 @@ class shm_barrier {
         }
     }
 
-    /// Arrives, and is not expected in later phases.
+    /// Arrives, and is not expected in later phases. *Errors*: those of arrive.
     void arrive_and_drop() {
         std::error_code ec;
         come(1, 1, ec);
@@ -20211,7 +20240,10 @@ COHOLD_NAMESPACE_END
 COHOLD_NAMESPACE_BEGIN
 
 /// How a wait for a condition has ended. (Including std::cv_status takes half a second.)
-enum class cv_status { no_timeout, timeout };
+enum class cv_status {
+    no_timeout, ///< there was a notification, or it woke up spuriously
+    timeout,    ///< the time is over
+};
 
 /// The interface of std::condition_variable_any, without the forms with a stop_token. The lock is a
 /// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded: its
@@ -20346,6 +20378,7 @@ class shm_condition {
         }
     }
 
+    /// Wakes all waiters. Without waiters no effect.
     void notify_all() noexcept {
         std::uint64_t state = state_.load(std::memory_order_relaxed);
         while (waiting(state) != 0) {
@@ -20461,6 +20494,8 @@ enum class event_reset : std::uint32_t {
     automatic ///< by the one waiter that continues
 };
 
+/// A flag that threads of any number of processes wait for.
+///
 /// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
 /// and process safety*: every member but the constructor and the destructor may be called by any
 /// number of threads of any number of processes. *If the process is killed*: an event that it has
@@ -20468,6 +20503,7 @@ enum class event_reset : std::uint32_t {
 /// wake-up went to it, the other waiters look again after an eighth of a second.
 class shm_event {
   public:
+    /// Set, or not.
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
         : set_(set ? 1 : 0), how_(how) {
         static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, how_) == 8);
@@ -20485,10 +20521,12 @@ class shm_event {
         set_.change(always, [](std::uint32_t /*now*/) { return 1u; }, always, count);
     }
 
+    /// From now on waiters wait.
     void reset() noexcept {
         set_.change(always, [](std::uint32_t /*now*/) { return 0u; }, never, 0);
     }
 
+    /// Is it set? It stays as it is.
     [[nodiscard]] bool is_set() const noexcept { return set_.load() != 0; }
 
     /// Waits until the event is set; resets it if the reset is automatic.
@@ -20509,7 +20547,8 @@ class shm_event {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) {
         return try_wait() || detail::until_moment(
@@ -20795,7 +20834,8 @@ template <class T, class Mutex>
 class shm_guarded;
 
 /// The guard of a reader of a shm_guarded<T, shm_shared_mutex>, beside other readers. Movable,
-/// within its thread.
+/// within its thread. *Errors* and *complexity*: those of shm_shared_mutex. *Thread safety*: a
+/// guard belongs to its thread. *If the process is killed*, its share of the lock ends.
 template <class T, class Mutex>
 class shared_guard {
   public:
@@ -20914,7 +20954,9 @@ class shm_guarded {
 
   public:
     using value_type = T;
+    /// The mutex.
     using mutex_type = Mutex;
+    /// What lock() returns: access to the T, until it is destroyed.
     using guard = section_guard<T, Mutex>;
 
     /// Bytes of T that locking saves.
@@ -21237,6 +21279,7 @@ class shm_latch {
     /// Is the count 0?
     [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
+    /// Waits until the count is 0.
     void wait() const noexcept {
         if (!try_wait()) {
             wait_by(detail::deadline::never());
@@ -21249,7 +21292,8 @@ class shm_latch {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) const {
         return try_wait() || detail::until_moment(
@@ -21350,7 +21394,8 @@ class shm_semaphore {
         return try_acquire() || count_.take_by(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
+    /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) {
         return try_acquire() || detail::until_moment(moment, [this](detail::deadline until) {
@@ -21427,7 +21472,7 @@ COHOLD_NAMESPACE_BEGIN
 class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
                          public detail::shared_lockable<shm_shared_mutex> {
   public:
-    static constexpr std::size_t most_readers = 64;
+    static constexpr std::size_t most_readers = 64; ///< how many threads can read at a time
 
     /// Belongs to the segment in which it is constructed.
     shm_shared_mutex() noexcept {
@@ -21929,7 +21974,11 @@ COHOLD_NAMESPACE_BEGIN
 /// equal if they are bound to the same mapping of the same segment. It never propagates: an object
 /// stays in its segment, and between segments elements are copied.
 ///
-/// *Thread and process safety*: any number of threads may allocate at the same time.
+/// *Errors*: errc::out_of_space, errc::reserve_exceeded, errc::no_segment. *Complexity*: constant,
+/// unless the segment grows. *Thread and process safety*: any number of threads of any number of
+/// processes may allocate at the same time. *If the process is killed*: the heap stays
+/// intact. A block to which only the dead process referred stays allocated, unless an operation of
+/// a container or a section had allocated it.
 template <class T>
 class shm_allocator {
   public:
@@ -22032,7 +22081,8 @@ class shm_allocator {
     }
 
     /// Constructs an element, whose own allocators bind to this segment. A plain struct with arrays
-    /// takes its arguments member by member: `emplace_back(1, "bob")`.
+    /// takes its arguments member by member: `emplace_back(1, "bob")`. Throws what the constructor
+    /// throws.
     template <class U, class... Arguments>
     void
     construct(U* at,
@@ -24163,6 +24213,10 @@ template <class T>
 /// or not at all, and is undone with the section that it is a part of. Pointers outside it are
 /// counted by each process.
 ///
+/// *Errors* of copying, moving and assigning: errc::out_of_space and reserve_exceeded, where a
+/// pointer in the segment is changed; those of a thread's first use of a segment. *Complexity*:
+/// constant.
+///
 /// *Thread and process safety*: as for std::shared_ptr: any number of threads may use different
 /// pointers to one object; one pointer may be changed by one thread at a time.
 ///
@@ -24352,7 +24406,8 @@ class shm_shared_ptr {
 
 /// Refers to an object without keeping it.
 ///
-/// *Thread and process safety, if the process is killed*: as for shm_shared_ptr.
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_shared_ptr.
 template <class T>
 class shm_weak_ptr {
   public:
@@ -24587,6 +24642,9 @@ COHOLD_NAMESPACE_BEGIN
 /// *Errors* of all operations: those of shm_mutex and of copying a shm_shared_ptr, for instance
 /// errc::unsupported for an object of another segment; then nothing has changed.
 ///
+/// *Complexity*: that of shm_mutex and of copying a shm_shared_ptr; constant. *Thread and process
+/// safety*: any number of threads of any number of processes may call all members.
+///
 /// *If the process is killed* in an operation, the pointer is as before or as after it, and no
 /// reference is left over.
 ///
@@ -24597,11 +24655,13 @@ class shm_atomic_shared_ptr {
   public:
     using value_type = shm_shared_ptr<T>;
 
+    /// As of std::atomic: there is a lock.
     static constexpr bool is_always_lock_free = false;
 
     /// Null.
     shm_atomic_shared_ptr() = default;
 
+    /// Holds `desired`.
     shm_atomic_shared_ptr(value_type desired) { // NOLINT: converts as in std
         store(std::move(desired));
     }
@@ -24613,20 +24673,25 @@ class shm_atomic_shared_ptr {
 
     void operator=(value_type desired) { store(std::move(desired)); }
 
+    /// As of std::atomic: there is a lock.
     [[nodiscard]] bool is_lock_free() const noexcept { return false; }
 
+    /// A copy of the pointer.
     [[nodiscard]] value_type load(std::memory_order /*order*/ = std::memory_order_seq_cst) {
         value_type copy;
         held_.with([&copy](const value_type& held) { copy = held; });
         return copy;
     }
 
+    /// As load().
     operator value_type() { return load(); } // NOLINT: converts as in std
 
+    /// Replaces the pointer.
     void store(value_type desired, std::memory_order /*order*/ = std::memory_order_seq_cst) {
         held_.with([&desired](value_type& held) { held = std::move(desired); });
     }
 
+    /// Replaces the pointer, and returns the old one.
     [[nodiscard]] value_type exchange(value_type desired,
                                       std::memory_order /*order*/ = std::memory_order_seq_cst) {
         value_type before;
@@ -25037,7 +25102,7 @@ class shm_broadcast {
 
         [[nodiscard]] T* operator->() const noexcept { return address(); }
 
-        /// Constructs the message, as T(args…).
+        /// Constructs the message, as T(args…). Throws what that throws.
         template <class... Args>
         T& emplace(Args&&... args) {
             return *::new (static_cast<void*>(address())) T(std::forward<Args>(args)...);
@@ -26759,9 +26824,10 @@ COHOLD_NAMESPACE_BEGIN
 /// has run out.
 ///
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). *Thread and
-/// process safety*: that of std::deque: any number of threads may read it, or one may write to it.
-/// *If the process is killed* in an operation, the deque is as before or as after it.
+/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at().
+/// *Complexity*: that of std::deque. *Thread and process safety*: that of std::deque: any number of
+/// threads may read it, or one may write to it. *If the process is killed* in an operation, the
+/// deque is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_deque : public detail::double_ended<detail::deque_storage<T, Allocator>> {
     using storage = detail::deque_storage<T, Allocator>;
@@ -29845,6 +29911,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
             std::forward<Args>(args)...);
     }
 
+    /// As emplace_or_visit, but the last argument is called with a const element.
     template <class... Args>
     bool emplace_or_cvisit(Args&&... args) {
         return last_apart(
@@ -29880,6 +29947,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
             std::forward<Args>(args)...);
     }
 
+    /// As try_emplace_or_visit, but the last argument is called with a const element.
     template <class K = Key, class... Args>
     bool try_emplace_or_cvisit(K&& key, Args&&... args) {
         return last_apart(
@@ -30034,7 +30102,8 @@ COHOLD_NAMESPACE_END
 COHOLD_NAMESPACE_BEGIN
 
 /// A set of keys. All that is said of shm_hash_map holds for it, too; functions are called with a
-/// const Key&.
+/// const Key&. *Errors*, *complexity*, *thread and process safety* and what is left *if the process
+/// is killed*: as for shm_hash_map.
 template <class Key, class Hash = shm_hash<Key>, class Equal = std::equal_to<>>
 class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
     using base = detail::hash_container<Key, void, Hash, Equal>;
@@ -30063,6 +30132,7 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
         return this->cvisit(key, std::forward<F>(f));
     }
 
+    /// As cvisit_all.
     template <class F>
     size_type visit_all(F&& f)
         requires(!is_plain)
@@ -30070,6 +30140,7 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
         return this->cvisit_all(std::forward<F>(f));
     }
 
+    /// As cvisit_while.
     template <class F>
     bool visit_while(F&& f)
         requires(!is_plain)
@@ -30108,6 +30179,7 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
         return insert_as(nullptr, f, std::forward<K>(key));
     }
 
+    /// As insert_or_visit.
     template <class K = Key, class F>
     bool insert_or_cvisit(K&& key, F&& f) {
         return insert_as(nullptr, f, std::forward<K>(key));
@@ -32473,7 +32545,7 @@ class tree_container : public compared_by_elements {
         node_type node{};
     };
 
-    // The position and, unless there may be several, whether it is new.
+    /// The position and, unless there may be several, whether it is new.
     using insertion = std::conditional_t<Multiple, iterator, std::pair<iterator, bool>>;
 
     tree_container() noexcept(noexcept(Allocator()))
@@ -33064,6 +33136,9 @@ class map_handle : public tree_handle_storage<std::pair<const Key, T>, Allocator
 ///
 /// A value that is changed through a reference or an iterator is not saved first. Strings, vectors
 /// and other containers save what they change themselves.
+///
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_set; at() throws std::out_of_range.
 template <class Key, class T, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<std::pair<const Key, T>>>
 class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, detail::first_key,
@@ -33220,6 +33295,8 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
 };
 
 /// As shm_map, but with any number of values of the same key: the interface of std::multimap.
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_map.
 template <class Key, class T, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<std::pair<const Key, T>>>
 class shm_multimap
@@ -34543,10 +34620,12 @@ class shm_message_queue {
     /// Does not wait.
     [[nodiscard]] claimed_message try_claim(size_type bytes, unsigned priority = 0);
 
+    /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] claimed_message claim_for(size_type bytes, const Duration& patience,
                                             unsigned priority = 0);
 
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] claimed_message claim_until(size_type bytes, const TimePoint& moment,
                                               unsigned priority = 0);
@@ -34716,6 +34795,7 @@ class shm_message_queue::message {
         return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
     }
 
+    /// As it was pushed with: higher ones come first.
     [[nodiscard]] unsigned priority() const noexcept { return at_.priority; }
 
     /// How many consumers have taken it, with this one: more than 1 if others were killed with it.
@@ -35389,7 +35469,7 @@ class shm_pool;
 ///
 /// *Thread and process safety*: as for shm_shared_ptr. *If the process is killed*: its loans
 /// outside the segment end; those in the segment stay. *Errors* of copying, moving and assigning:
-/// those of shm_shared_ptr.
+/// those of shm_shared_ptr. *Complexity*: constant.
 template <class T>
 class shm_loan {
   public:
@@ -35515,16 +35595,17 @@ class shm_pool {
     /// this process has no memory for the loan.
     [[nodiscard]] shm_loan<T> loan() { return lend(detail::deadline::never()); }
 
-    /// Does not wait: the loan holds nothing if no object is available.
+    /// Does not wait: the loan holds nothing if no object is available. *Errors*: as for loan().
     [[nodiscard]] shm_loan<T> try_loan() { return lend(detail::at_once); }
 
-    /// Waits no longer than `patience`, a std::chrono::duration.
+    /// Waits no longer than `patience`, a std::chrono::duration. *Errors*: as for loan().
     template <detail::duration_like Duration>
     [[nodiscard]] shm_loan<T> loan_for(const Duration& patience) {
         return lend(detail::deadline_in(patience));
     }
 
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. *Errors*: as
+    /// for loan().
     template <detail::time_point_like TimePoint>
     [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment) {
         shm_loan<T> made;
@@ -35575,7 +35656,7 @@ class shm_pool {
 
     /// Calls visit(std::size_t object, pid_t process) for each process that holds an object, and
     /// with process 0 for an object with loans in the segment. An estimate while other threads use
-    /// the pool. It works with read-only mappings, too.
+    /// the pool. It works with read-only mappings, too. Throws what visit throws.
     template <class Visit>
     void visit_holders(const Visit& visit) const {
         pool_.each_holder([&](std::uint64_t object, std::uint32_t process) {
@@ -38073,9 +38154,15 @@ COHOLD_NAMESPACE_BEGIN
 /// How many threads, counted over all processes, may push and pop at the same time: single or multi
 /// producer, single or multi consumer. A single side may pass from one thread or process to
 /// another, provided that the two never overlap.
-enum class concurrency { spsc, mpsc, spmc, mpmc };
+enum class concurrency {
+    spsc, ///< one producer, one consumer
+    mpsc, ///< many producers, one consumer
+    spmc, ///< one producer, many consumers
+    mpmc, ///< many of both
+};
 
-/// What a push does when the queue is full.
+/// What a push does when the queue is full: `waits` says whether it waits, `overwrites` whether it
+/// overwrites the oldest element.
 namespace overflow {
 
 /// It waits. The default.
@@ -38130,8 +38217,9 @@ class basic_queue {
     using size_type = std::size_t;
     using allocator_type = Allocator;
 
-    /// A claimed place, and the oldest element: see claim() and front().
+    /// A claimed place: see claim().
     using slot = queue_slot<T, core>;
+    /// The oldest element, in place: see front().
     using view = queue_view<T, core>;
 
     /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
@@ -39478,7 +39566,9 @@ class shm_service {
                   "ones can be objects of a shm_pool, named by their numbers");
 
   public:
+    /// What a client sends.
     using request_type = Request;
+    /// What a server answers.
     using response_type = Response;
     using size_type = std::size_t;
     using allocator_type = shm_allocator<std::byte>;
@@ -39642,6 +39732,7 @@ class shm_service<Request, Response>::incoming {
 
     [[nodiscard]] explicit operator bool() const noexcept { return table_ != nullptr; }
 
+    /// A copy of what the client has sent.
     [[nodiscard]] Request request() const noexcept { return read<Request>(at_->request); }
 
     /// Has the client given up? Then a reply is in vain.
@@ -39759,7 +39850,8 @@ class set_handle : public tree_handle_storage<Key, Allocator> {
 /// one; swapping and inserting a node is then errc::unsupported.
 ///
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment). *Thread and process safety*: that of std::set: any number of threads may read
+/// errc::no_segment), and what the comparison throws. *Complexity*: that of std::set. *Thread and
+/// process safety*: that of std::set: any number of threads may read
 /// it, or one may write to it. *If the process is killed* in an operation, the set is as before or
 /// as after it.
 template <class Key, class Compare = std::less<>,
@@ -39785,6 +39877,8 @@ class shm_set : public detail::tree_container<Key, Key, detail::own_key, Compare
 };
 
 /// As shm_set, but with any number of equal elements: the interface of std::multiset.
+/// *Errors*, *complexity*, *thread and process safety* and what is left *if the process is killed*:
+/// as for shm_set.
 template <class Key, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<Key>>
 class shm_multiset : public detail::tree_container<Key, Key, detail::own_key, Compare, Allocator,
@@ -40767,7 +40861,8 @@ concept position_in = std::is_same_v<Position, Char*> || std::is_same_v<Position
 ///
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
 /// errc::no_segment), std::length_error beyond max_size(), std::out_of_range. Without exceptions
-/// these print their text and abort. *Thread and process safety*: that of std::string.
+/// these print their text and abort. *Complexity*: that of std::string. *Thread and
+/// process safety*: that of std::string: any number of threads may read it, or one may write to it.
 /// *If the process is killed* in an operation, the string has the old text or the new one.
 template <class Char, class Traits = std::char_traits<Char>,
           detail::allocator_like Allocator = shm_allocator<Char>>
@@ -41864,7 +41959,8 @@ COHOLD_NAMESPACE_BEGIN
 /// Every operation that changes one in a segment happens completely or not at all, and is undone
 /// with the section that it is a part of.
 ///
-/// *Thread and process safety*: as for std::unique_ptr: one thread at a time.
+/// *Complexity*: constant, and that of destroying the object. *Thread and process safety*: as for
+/// std::unique_ptr: one thread at a time.
 ///
 /// *If the process is killed*: an object whose pointer lies in a segment stays. An object whose
 /// pointer lay outside is leaked; one that a shm_shared_ptr shares would be freed.
@@ -43135,7 +43231,9 @@ class vector_access : public iterable<vector_storage<T, Allocator>>, public comp
 /// element can have a shm_vector of its own type as a member. *Errors*: cohold::failure from the
 /// allocator (errc::out_of_space, errc::reserve_exceeded, errc::no_segment), std::length_error
 /// beyond max_size(), std::out_of_range from at(). Without exceptions these print their text and
-/// abort. *Thread and process safety*: that of std::vector.
+/// abort. *Complexity*: that of std::vector. *Thread and process safety*: that of std::vector: any
+/// number of threads may read it, or one may write to it. *If the process is killed* in an
+/// operation, the vector is as before or as after it.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
@@ -43736,6 +43834,7 @@ class listing {
 
     [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return items_[index]; }
 
+    /// For the library: appends a fact. Throws std::bad_alloc.
     [[gnu::cold]] void add(T&& item) {
         if (size_ == capacity_) {
             listing larger;
@@ -43853,7 +43952,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// Pages larger than the machine's ordinary ones. A mapping_report tells what was really given.
 enum class huge_pages : std::uint8_t {
-    none,
+    none,       ///< ordinary pages, as far as this process decides
     advise,     ///< where the kernel is configured for it: `shmem_enabled`, or `huge=` of the mount
     collapse,   ///< the existing pages, now, whatever the configuration: MADV_COLLAPSE, Linux 6.1
     hugetlb_2m, ///< only at creation: from the machine's pool, which root has filled
@@ -43862,14 +43961,14 @@ enum class huge_pages : std::uint8_t {
 
 /// Pages that never go to swap. They count against `ulimit -l`: errc::lock_limit.
 enum class memory_lock : std::uint8_t {
-    none,
+    none,     ///< pages may go to swap
     now,      ///< all pages, touched now
     on_fault, ///< each page from the moment it is touched
 };
 
 /// How NUMA nodes are chosen.
 enum class numa_mode : std::uint8_t {
-    unchanged,
+    unchanged,  ///< as the kernel, or the process that made the object, has chosen
     bind,       ///< these nodes and no others
     interleave, ///< these nodes in turn, page by page
     preferred,  ///< the lowest of these nodes, others if it is full
@@ -43877,8 +43976,8 @@ enum class numa_mode : std::uint8_t {
 
 /// The NUMA nodes that memory comes from.
 struct numa_placement {
-    numa_mode mode = numa_mode::unchanged;
-    std::uint64_t nodes = 0; ///< bit n: node n
+    numa_mode mode = numa_mode::unchanged; ///< how the nodes are chosen
+    std::uint64_t nodes = 0;               ///< bit n: node n
 };
 
 /// For `segment::open(name, {.populate = true})`, `memory_object::map({…})`, and as `mapping` in
@@ -43892,6 +43991,7 @@ struct mapping_options {
     unsigned threads = 1;
     /// The mapping's address is chosen so that it can have huge pages.
     enum huge_pages huge = huge_pages::none;
+    /// Whether pages may go to swap.
     memory_lock lock = memory_lock::none;
     /// The kernel keeps this with the object, for all processes; it ignores it for a file on a
     /// disk.
@@ -43952,7 +44052,9 @@ inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
 /// as long as the region or segment that returned it. For a segment, it covers the bytes that
 /// existed at the call. From `region.mapping()` and `segment.mapping()`.
 ///
-/// *Thread safety*: several threads may call all members.
+/// *Complexity*: a system call or a few for each operation. *Thread safety*: several threads may
+/// call all members. *If the process is killed*: its mapping ends with it; the memory does not
+/// change.
 class memory_mapping {
   public:
     memory_mapping() = default;
@@ -43960,6 +44062,7 @@ class memory_mapping {
     memory_mapping(const void* address, std::size_t size, bool writable) noexcept
         : address_(const_cast<void*>(address)), size_(size), writable_(writable) {}
 
+    /// Where it begins in this process.
     [[nodiscard]] const void* address() const noexcept { return address_; }
 
     /// In bytes.
@@ -44017,11 +44120,11 @@ struct mapping_report {
     std::uint64_t resident = 0;   ///< in memory, and mapped here
     std::uint64_t huge_bytes = 0; ///< of these, in huge pages of either kind
     std::uint64_t locked = 0;     ///< of these, kept from swap by a lock
-    std::uint64_t swapped = 0;
-    bool huge_advised = false; ///< huge_pages::advise
-    bool lock_on_fault = false;
-    bool dumped = true;    ///< is part of core dumps
-    bool inherited = true; ///< a forked child has it
+    std::uint64_t swapped = 0;    ///< of it, in swap
+    bool huge_advised = false;    ///< huge_pages::advise
+    bool lock_on_fault = false;   ///< memory_lock::on_fault
+    bool dumped = true;           ///< is part of core dumps
+    bool inherited = true;        ///< a forked child has it
 };
 
 namespace detail {
@@ -45099,7 +45202,7 @@ class viewing {
 
   public:
     /// For reading only: another type, through which nothing can be written. Needs no permission to
-    /// write.
+    /// write. *Errors*: as for opening it for reading and writing.
     [[nodiscard, gnu::cold]] static View open(name_argument name, read_only_t) {
         return access::open<View, Forms>(name, opening_type());
     }
@@ -45336,13 +45439,13 @@ class creating_named : public creating<Handle, Forms, name_argument> {
 
     [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number_type much,
                                                    std::error_code& ec) noexcept
-        requires Forms::replaces
+        requires(Forms::replaces)
     {
         return access::create<Handle, Forms>(name, Forms::from(much), publication::replace, ec);
     }
 
     [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number_type much)
-        requires Forms::replaces
+        requires(Forms::replaces)
     {
         return access::create_or_throw<Handle, Forms>(name, Forms::from(much),
                                                       publication::replace);
@@ -45416,7 +45519,8 @@ class named_view_factories : public viewing<View, Forms>, public adopting<View, 
     static View open(name_argument) = delete;                   // say how: open(name, read_only)
     static View open(name_argument, std::error_code&) = delete; // open(name, read_only, ec)
 
-    /// Waits until the name exists: see creating_named::open.
+    /// The same, but waits until the name exists, no longer than `patience`, a
+    /// std::chrono::duration; then errc::not_found or no_such_directory. *Errors*: those above.
     template <duration_like Duration, class... Rest>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
                                               Rest&&... rest) {
@@ -45446,14 +45550,14 @@ COHOLD_NAMESPACE_BEGIN
 
 /// What a region will be used for: madvise(2).
 enum class advice : int {
-    normal = MADV_NORMAL,
-    random = MADV_RANDOM,
-    sequential = MADV_SEQUENTIAL,
-    will_need = MADV_WILLNEED,
-    huge_pages = MADV_HUGEPAGE,
-    no_huge_pages = MADV_NOHUGEPAGE,
-    no_dump = MADV_DONTDUMP,
-    no_fork = MADV_DONTFORK,
+    normal = MADV_NORMAL,            ///< nothing special
+    random = MADV_RANDOM,            ///< here and there: do not read ahead
+    sequential = MADV_SEQUENTIAL,    ///< from the beginning to the end: read ahead
+    will_need = MADV_WILLNEED,       ///< soon: read it now
+    huge_pages = MADV_HUGEPAGE,      ///< give it huge pages where that is possible
+    no_huge_pages = MADV_NOHUGEPAGE, ///< give it none
+    no_dump = MADV_DONTDUMP,         ///< leave it out of core dumps
+    no_fork = MADV_DONTFORK,         ///< a forked child does not have it
 };
 
 namespace detail {
@@ -45521,7 +45625,7 @@ class basic_region {
         write_back(address_, 0, size_, ec);
     }
 
-    /// The same, by the name that other libraries have for it.
+    /// As durable(), by the name that other libraries have for it.
     void sync() const { durable(); }
 
     void sync(std::error_code& ec) const noexcept { durable(ec); }
@@ -45572,6 +45676,7 @@ class basic_region {
         lock_pages(address_, size_, false, ec);
     }
 
+    /// Ends what lock() has begun: the pages may go to swap again.
     void unlock() const noexcept { unlock_pages(address_, size_); }
 
   private:
@@ -45584,13 +45689,16 @@ class basic_region {
 } // namespace detail
 
 /// A mapping for reading and writing, from memory_object::map(). Unmapped by the destructor;
-/// independent of the handle that made it. *Thread safety*: several threads may call const members.
+/// independent of the handle that made it. *Complexity*: constant to reach the bytes; a system call
+/// for each other operation. *Thread safety*: several threads may call const members. *If the
+/// process is killed*: its mapping ends with it; the bytes are as it has left them.
 class mapped_region : public detail::basic_region<std::byte> {
   public:
     using basic_region::basic_region;
 };
 
-/// A mapping for reading, from map(read_only): it gives access to const bytes only.
+/// A mapping for reading, from map(read_only): it gives access to const bytes only. *Complexity*,
+/// *thread safety* and what is left *if the process is killed*: as for mapped_region.
 class const_mapped_region : public detail::basic_region<const std::byte> {
   public:
     using basic_region::basic_region;
@@ -45753,7 +45861,8 @@ class object_base {
 } // namespace detail
 
 /// A shared object opened for reading: it maps to const bytes only. From
-/// memory_object<…>::open(name, read_only).
+/// `memory_object<…>::open(name, read_only)`. *Errors*, *complexity*, *thread safety* and what is
+/// left *if the process is killed*: as for memory_object.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class const_memory_object
@@ -45790,7 +45899,9 @@ class const_memory_object
 /// Each factory and operation has two forms: one throws cohold::failure, one takes std::error_code&
 /// as the last argument and returns an empty handle, with the details in last_failure(). Named
 /// mechanisms: create, open, open_or_create, remove; unnamed: create; all: adopt. *If the process
-/// is killed* in a factory, there is the whole object or none.
+/// is killed* in a factory, there is the whole object or none. *Complexity*: a few system calls for
+/// each operation; creating an object reserves its bytes, which takes the longer the more there
+/// are.
 ///
 /// *Thread safety*: several threads may call const members at the same time.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
@@ -46142,6 +46253,9 @@ struct named_semaphore_forms {
 /// *Thread safety*: several threads may call const members at the same time. *Process safety*:
 /// several processes may call all members at the same time. A forked child has its parent's
 /// handles.
+///
+/// *Complexity*: one atomic operation for a permit that is there; a system call only to sleep, and
+/// to wake sleepers.
 ///
 /// *Errors* of its factories: those of memory_object; errc::invalid_name also beyond 251 bytes;
 /// type_mismatch for a file of another size than this program's semaphores have.
@@ -46810,13 +46924,13 @@ COHOLD_NAMESPACE_BEGIN
 /// The process at the other end of a socket, as it was when the two were connected (SO_PEERCRED).
 struct peer {
     pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
-    uid_t user = 0;
-    gid_t group = 0;
+    uid_t user = 0;    ///< its effective user
+    gid_t group = 0;   ///< its effective group
 };
 
 /// How long to wait; any duration of std::chrono.
 struct passing_timeout {
-    std::int64_t nanoseconds = 5000000000;
+    std::int64_t nanoseconds = 5000000000; ///< five seconds, if nothing else is said
 
     constexpr passing_timeout() noexcept = default;
 
@@ -46895,7 +47009,7 @@ inline constexpr bool writes = requires { typename Handle::read_only_type; };
 
 // ---- through a socket
 
-/// Passes the object on: the process at the other end gets a descriptor of its own, by receive<…>
+/// Passes the object on: the process at the other end gets a descriptor of its own, by `receive<…>`
 /// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
 /// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
 /// type, and stays the caller's. The object stays valid if this process dies meanwhile.
@@ -46975,11 +47089,11 @@ template <detail::passable Handle>
 // ---- by exec, or out of a running process
 
 /// Lets the next program keep the handle's descriptor, which exec would otherwise close. Returns
-/// the number to pass as an argument or in the environment, for inherit<…>; -1 after an error. Call
-/// it in a forked child right before exec (it is async-signal-safe as long as it succeeds, so this
-/// works even if the parent has threads); after a call elsewhere, every program that is executed
-/// meanwhile gets the descriptor as well. *Errors*: errc::empty_handle; EBADF if other code has
-/// closed the descriptor.
+/// the number to pass as an argument or in the environment, for `inherit<…>`; -1 after an error.
+/// Call it in a forked child right before exec (it is async-signal-safe as long as it succeeds, so
+/// this works even if the parent has threads); after a call elsewhere, every program that is
+/// executed meanwhile gets the descriptor as well. *Errors*: errc::empty_handle; EBADF if other
+/// code has closed the descriptor.
 template <detail::passable Handle>
 [[nodiscard]] int keep_across_exec(const Handle& handle, std::error_code& ec) noexcept {
     const detail::error_context context("keep", Handle::mechanism_type::label, handle.name());
@@ -49124,8 +49238,8 @@ class segment_observers {
     [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
 
     /// The processes that use the segment, and whether they are alive. A forked child is listed as
-    /// soon as it has used the segment itself. Readers are not listed. *Complexity*: a system call
-    /// for each.
+    /// soon as it has used the segment itself. Readers are not listed. Throws
+    /// std::bad_alloc. *Complexity*: a system call for each.
     [[nodiscard]] participant_list participants() const {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }
@@ -49808,9 +49922,10 @@ int& type_is_missing() noexcept {
 } // namespace detail
 
 /// A segment opened for reading: mapped so that nothing can be written, and finding only const
-/// objects. From segment<…>::open(name, read_only). Needs no write permission, and takes no lock.
+/// objects. From `segment<…>::open(name, read_only)`. Needs no write permission, and takes no lock.
 ///
-/// *Thread safety*: several threads may call const members.
+/// *Thread safety*: several threads may call const members. *If the process is killed*, nobody
+/// notices: it is no participant.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
@@ -49847,7 +49962,7 @@ class segment_view
     }
 
     /// The named objects, in no particular order. A snapshot, if others construct and destroy
-    /// meanwhile.
+    /// meanwhile. Throws std::bad_alloc. *Complexity*: linear in their number.
     [[nodiscard]] object_list objects() const {
         return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
     }
@@ -50149,6 +50264,9 @@ class shared_base : public Segment {
 ///
 /// `shared<const T>` is opened for reading: mapped so that nothing can be written.
 ///
+/// *Errors* of the factories: those of segment, and what T's constructor throws. *Complexity*: that
+/// of creating or opening a segment; reaching the T costs nothing.
+///
 /// *Thread and process safety*: all factories are safe; for the T, its own rules apply. *If the
 /// process is killed* in a factory, there is the whole T or nothing.
 template <class T, class Mechanism = mechanism::posix,
@@ -50231,7 +50349,9 @@ class shared : public detail::shared_base<
     }
 };
 
-/// A T that other processes share, for reading. From shared<T>::open(name, read_only).
+/// A T that other processes share, for reading. From `shared<T>::open(name, read_only)`. *Errors*,
+/// *complexity*, *thread and process safety* and what is left *if the process is killed*: as for
+/// shared.
 template <class T, class Mechanism, class Naming, class Permission>
 class shared<const T, Mechanism, Naming, Permission>
     : public detail::shared_base<
@@ -50374,7 +50494,7 @@ inline int ask_set(int id, unsigned index, int what) noexcept {
 /// undo it (SEM_UNDO). A permit that was acquired in this way must be released in the same way, or
 /// it is given back twice.
 enum class semaphore_undo {
-    never,
+    never,   ///< the change stays
     at_exit, ///< of the process; its threads count as one. A program started by exec(3) inherits it
 };
 
@@ -50383,12 +50503,13 @@ struct semaphore_step {
     std::uint16_t index; ///< the semaphore's index in the set
     std::int16_t
         change; ///< below 0: takes permits; above 0: adds permits; 0: waits until there are none
-    semaphore_undo how = semaphore_undo::never;
+    semaphore_undo how =
+        semaphore_undo::never; ///< what becomes of the change when the process ends
 };
 
 /// The identifier of a set of semaphores, as semget(2) returns it and `ipcs -s` shows it.
 struct system_v_semaphore_id {
-    int value = -1;
+    int value = -1; ///< the number; -1: none
 
     explicit operator bool() const noexcept { return value >= 0; }
 };
@@ -51743,8 +51864,8 @@ struct tmpfs_statistics {
     std::string
         mount_point;     ///< seen from the root of this process; empty if it is not visible there
     std::string options; ///< as in /proc/mounts: "rw,nosuid,size=1024k,mode=700"
-    tmpfs_huge huge = tmpfs_huge::never;
-    bool noswap = false; ///< do its pages stay in memory?
+    tmpfs_huge huge = tmpfs_huge::never; ///< when files get huge pages
+    bool noswap = false;                 ///< do its pages stay in memory?
 };
 
 namespace detail {
@@ -51792,8 +51913,9 @@ struct tmpfs_options {
     /// The mode of its root directory, which decides which users may create files in it, e.g. 01777
     /// as in /tmp.
     ::mode_t mode = 0700;
-    /// The owner of the root directory. None: the effective user and group of this process.
+    /// The owner of the root directory. None: the effective user of this process.
     std::optional<uid_t> uid = std::nullopt;
+    /// The group of the root directory. None: the effective group of this process.
     std::optional<gid_t> gid = std::nullopt;
     /// When files get huge pages.
     tmpfs_huge huge = tmpfs_huge::kernel_default;
@@ -51803,7 +51925,7 @@ struct tmpfs_options {
 
 /// Selects an unmount that does not wait for users: `unmount(lazy)`.
 inline constexpr struct lazy_t {
-} lazy{};
+} lazy{}; ///< selects the unmount that does not wait
 
 /// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
 /// paths. Mounting needs CAP_SYS_ADMIN: root has it, and so does every user in a user namespace of
@@ -51816,10 +51938,11 @@ inline constexpr struct lazy_t {
 /// *If the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; the
 /// mounts of a mount namespace end with its last process.
 ///
-/// *Thread safety*: several threads may call const members at the same time. *Errors* of all
-/// members besides their own: errc::empty_handle; removed if it has been unmounted by other means
-/// or this process has entered another mount namespace; busy if another file system is mounted over
-/// it; permission_denied (EPERM of mount(2) and umount(2)).
+/// *Complexity*: one or a few system calls for each. *Thread safety*: several threads may call
+/// const members at the same time. *Errors* of all members besides their own: errc::empty_handle;
+/// removed if it has been unmounted by other means or this process has entered another mount
+/// namespace; busy if another file system is mounted over it; permission_denied (EPERM of mount(2)
+/// and umount(2)).
 class tmpfs_mount {
   public:
     tmpfs_mount() = default;

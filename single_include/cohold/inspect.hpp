@@ -159,7 +159,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A process, and an object that it has mapped MAP_SHARED, in one or several parts.
 struct shared_mapping {
-    pid_t process = 0;
+    pid_t process = 0;                    ///< the process
     object_kind kind = object_kind::file; ///< file: includes POSIX objects
     std::uint64_t device = 0;             ///< with inode: identifies the object
     std::uint64_t inode = 0;              ///< for a System V segment: its identifier
@@ -197,7 +197,7 @@ namespace detail {
 
 /// The mappings of this object: `device` and `inode` of a file_entry; 0 and the identifier of a
 /// System V segment. (On overlayfs and btrfs the kernel may report another device than stat(2)
-/// does; POSIX objects and other files of a tmpfs are always found.)
+/// does; POSIX objects and other files of a tmpfs are always found.) Throws std::bad_alloc.
 [[nodiscard, gnu::cold]] std::vector<shared_mapping> mappings_of(const survey<shared_mapping>& all,
                                                                  object_kind kind,
                                                                  std::uint64_t device,
@@ -207,20 +207,20 @@ namespace detail {
 
 /// A regular file that can be shared memory. Times are in nanoseconds since 1970.
 struct file_entry {
-    object_kind kind = object_kind::file;
+    object_kind kind = object_kind::file; ///< what kind of object
     std::string name;         ///< in the form that its mechanism takes; any bytes but '/' and NUL
     std::string path;         ///< where the file is
     std::uint64_t device = 0; ///< with inode: identifies the object
-    std::uint64_t inode = 0;
-    uid_t owner = 0;
-    gid_t group = 0;
-    ::mode_t mode = 0; ///< permission bits
-    std::uint64_t links = 0;
-    std::uint64_t size = 0;      ///< bytes, including holes
+    std::uint64_t inode = 0;  ///< with device: identifies the object
+    uid_t owner = 0;          ///< user
+    gid_t group = 0;          ///< group
+    ::mode_t mode = 0;        ///< permission bits
+    std::uint64_t links = 0;  ///< names
+    std::uint64_t size = 0;   ///< bytes, including holes
     std::uint64_t allocated = 0; ///< bytes that it occupies; for a tmpfs: in memory and in swap
-    std::uint64_t accessed = 0;
-    std::uint64_t modified = 0; ///< write(2), or the first write to a page through a mapping
-    std::uint64_t changed = 0;  ///< of the inode: mode, owner, size
+    std::uint64_t accessed = 0;  ///< last read, where the file system records that
+    std::uint64_t modified = 0;  ///< write(2), or the first write to a page through a mapping
+    std::uint64_t changed = 0;   ///< of the inode: mode, owner, size
 };
 
 namespace detail {
@@ -248,12 +248,13 @@ namespace detail {
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_objects();
 
-/// The semaphores of sem_open(3), with the names that it takes.
+/// The semaphores of sem_open(3), with the names that it takes. *Errors*: as for
+/// list_posix_objects.
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_semaphores(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_semaphores();
 
-/// The regular files in a directory; not those in its subdirectories.
+/// The regular files in a directory; not those in its subdirectories. *Errors*: opendir(3).
 [[nodiscard, gnu::cold]] survey<file_entry> list_files(std::string_view directory,
                                                        std::error_code& ec);
 
@@ -263,14 +264,14 @@ namespace detail {
 
 /// An open descriptor of a memfd.
 struct memfd_holder {
-    pid_t process = 0;
-    int descriptor = -1;
+    pid_t process = 0;   ///< the process
+    int descriptor = -1; ///< its number in that process
 };
 
 /// A memfd, with its label as the name. If it is mapped but no descriptor of it is open, it has no
 /// holders, and its status contains only its identity and, as its size, how far it is mapped.
 struct memfd_entry : file_entry {
-    std::vector<memfd_holder> holders;
+    std::vector<memfd_holder> holders; ///< the open descriptors that this user may see
 };
 
 namespace detail {
@@ -879,19 +880,20 @@ enum class standing {
 /// What can be known about a segment from outside. The fields after `problem` are set only if there
 /// is no problem, or it is errc::truncated or (only layout_version) layout_mismatch.
 struct segment_state {
-    enum standing standing = standing::unknown;
-    std::error_code problem; ///< what is wrong with the header: the error of open()
-    std::uint32_t layout_version = 0;
-    enum lifetime lifetime = lifetime::persistent;
-    std::string name; ///< the full name, or its first 512 bytes; empty for unnamed ones
-    std::uint64_t id[2] = {0, 0};
-    std::uint64_t created = 0; ///< nanoseconds since 1970
-    std::uint64_t size = 0;    ///< existing bytes
-    std::uint64_t reserve = 0; ///< bytes that it can grow to
+    enum standing standing = standing::unknown; ///< what can be said in a word
+    std::error_code problem;          ///< what is wrong with the header: the error of open()
+    std::uint32_t layout_version = 0; ///< COHOLD_LAYOUT_VERSION of its creator
+    enum lifetime lifetime = lifetime::persistent; ///< how long it lives
+    std::string name;             ///< the full name, or its first 512 bytes; empty for unnamed ones
+    std::uint64_t id[2] = {0, 0}; ///< a random number, the same in all processes
+    std::uint64_t created = 0;    ///< nanoseconds since 1970
+    std::uint64_t size = 0;       ///< existing bytes
+    std::uint64_t reserve = 0;    ///< bytes that it can grow to
     /// Processes that have worked in it and have not detached. Processes that only read, or have
     /// not done anything yet, are not among them; list_mappings() finds them.
     std::vector<participant> participants;
 
+    /// Is it a segment of cohold, in whatever state?
     [[nodiscard]] bool is_segment() const noexcept {
         return standing != standing::not_a_segment && standing != standing::unknown;
     }
@@ -1113,7 +1115,13 @@ COHOLD_NAMESPACE_BEGIN
 // ---- the bytes of a segment, and its flaws
 
 /// The parts of a segment that are checked separately.
-enum class segment_part { header, participants, heap, directory, journals };
+enum class segment_part {
+    header,       ///< what the first page says about the segment
+    participants, ///< the table of processes
+    heap,         ///< blocks, used and free
+    directory,    ///< the named objects
+    journals,     ///< what threads have saved
+};
 
 /// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(segment_part part) noexcept {
@@ -1124,11 +1132,11 @@ enum class segment_part { header, participants, heap, directory, journals };
 
 /// Something in a segment that is not as it must be.
 struct segment_flaw {
-    segment_part part = segment_part::header;
-    std::string_view what{};  ///< in words
-    std::uint64_t offset = 0; ///< in bytes from the beginning of the segment
-    std::uint64_t found = 0;  ///< the value there, or which part of it is meant
-    bool mends = false;       ///< left by a dead process: recovery repairs it. Otherwise damage
+    segment_part part = segment_part::header; ///< where it is
+    std::string_view what{};                  ///< in words
+    std::uint64_t offset = 0;                 ///< in bytes from the beginning of the segment
+    std::uint64_t found = 0;                  ///< the value there, or which part of it is meant
+    bool mends = false; ///< left by a dead process: recovery repairs it. Otherwise damage
 
     friend bool operator==(const segment_flaw&, const segment_flaw&) = default;
 };
@@ -1238,20 +1246,20 @@ class segment_reader {
 
 /// A block of the heap.
 struct heap_extent {
-    std::uint64_t offset = 0;     ///< of its payload
-    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap,
-                                  ///< unless it is in a slab
-    std::uint64_t is_free : 1 = 0;
+    std::uint64_t offset = 0;      ///< of its payload
+    std::uint64_t bytes : 63 = 0;  ///< of its payload; the 16 bytes before it belong to the heap,
+                                   ///< unless it is in a slab
+    std::uint64_t is_free : 1 = 0; ///< is it free?
 };
 
 /// A run of equal blocks, which are also in heap_map::blocks.
 struct slab_extent {
-    std::uint64_t offset = 0;     ///< of the first block
-    std::uint64_t bytes = 0;      ///< of the run
-    std::uint64_t descriptor = 0; ///< offset
-    std::uint32_t block_bytes = 0;
-    std::uint32_t count = 0; ///< of blocks
-    std::uint32_t count_free = 0;
+    std::uint64_t offset = 0;      ///< of the first block
+    std::uint64_t bytes = 0;       ///< of the run
+    std::uint64_t descriptor = 0;  ///< offset
+    std::uint32_t block_bytes = 0; ///< of each block
+    std::uint32_t count = 0;       ///< of blocks
+    std::uint32_t count_free = 0;  ///< of these, free
     std::uint32_t participant = 0; ///< the slot of the process that owns it
     std::uint32_t thread = 0;      ///< the thread's number within the process; 0: nobody owns it
 };
@@ -1259,15 +1267,15 @@ struct slab_extent {
 /// The heap as it is when no change is under way: a change that is being made at this moment, or
 /// that a dead process left unfinished, is disregarded.
 struct heap_map {
-    std::uint64_t begin = 0; ///< offsets
-    std::uint64_t end = 0;
-    std::uint64_t used = 0; ///< bytes in use, without journals, as segment::used() has it
-    std::uint64_t bytes_in_use = 0;
-    std::uint64_t bytes_free = 0;
-    std::uint64_t bytes_own = 0; ///< for the heap itself, and what is left over in slabs
-    std::uint64_t largest_free = 0;
-    std::uint64_t count_in_use = 0;
-    std::uint64_t count_free = 0;
+    std::uint64_t begin = 0;         ///< offsets
+    std::uint64_t end = 0;           ///< where the heap ends
+    std::uint64_t used = 0;          ///< bytes in use, without journals, as segment::used() has it
+    std::uint64_t bytes_in_use = 0;  ///< of the payloads of blocks in use
+    std::uint64_t bytes_free = 0;    ///< of the payloads of free blocks
+    std::uint64_t bytes_own = 0;     ///< for the heap itself, and what is left over in slabs
+    std::uint64_t largest_free = 0;  ///< bytes of the largest free block
+    std::uint64_t count_in_use = 0;  ///< blocks in use
+    std::uint64_t count_free = 0;    ///< free blocks
     bool complete = false;           ///< do the blocks fill the heap? If not, the rest is unknown
     std::vector<heap_extent> blocks; ///< in order
     std::vector<slab_extent> slabs;  ///< in order
@@ -1864,41 +1872,42 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A System V segment of this IPC namespace. In bytes; times in nanoseconds since 1970, 0: never.
 struct system_v_segment_entry {
-    key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
-    int id = -1;
-    ::mode_t mode = 0;    ///< permission bits
-    bool removed = false; ///< disappears when the last process detaches (IPC_RMID)
-    bool locked = false;  ///< never swapped (SHM_LOCK)
-    uid_t owner = 0;
-    gid_t group = 0;
-    uid_t creator = 0;
-    gid_t creator_group = 0;
+    key_t key = 0;              ///< 0: it has none (IPC_PRIVATE), or has lost it
+    int id = -1;                ///< the identifier, as `ipcs -m` shows it
+    ::mode_t mode = 0;          ///< permission bits
+    bool removed = false;       ///< disappears when the last process detaches (IPC_RMID)
+    bool locked = false;        ///< never swapped (SHM_LOCK)
+    uid_t owner = 0;            ///< user
+    gid_t group = 0;            ///< group
+    uid_t creator = 0;          ///< the user that made it
+    gid_t creator_group = 0;    ///< the group that made it
     pid_t creator_process = 0;  ///< 0: none in this PID namespace
     pid_t last_process = 0;     ///< the last to attach or detach
     std::uint64_t attached = 0; ///< mappings, not processes
     std::uint64_t size = 0;
-    std::uint64_t resident = 0; ///< in memory
-    std::uint64_t swapped = 0;
+    std::uint64_t resident = 0;    ///< in memory
+    std::uint64_t swapped = 0;     ///< in swap
     std::uint64_t attached_at = 0; ///< the last time a process attached it
-    std::uint64_t detached_at = 0;
-    std::uint64_t changed_at = 0; ///< made, or changed by IPC_SET
+    std::uint64_t detached_at = 0; ///< the last time a process detached it
+    std::uint64_t changed_at = 0;  ///< made, or changed by IPC_SET
 
-    /// The name by which mechanism::system_v opens it: "0x00c0401d".
+    /// The name by which mechanism::system_v opens it: "0x00c0401d". Throws
+    /// std::bad_alloc.
     [[nodiscard, gnu::cold]] std::string name() const;
 };
 
 /// A set of System V semaphores of this IPC namespace.
 struct system_v_semaphore_entry {
-    key_t key = 0;
-    int id = -1;
-    ::mode_t mode = 0;
-    std::uint64_t count = 0; ///< semaphores in the set
-    uid_t owner = 0;
-    gid_t group = 0;
-    uid_t creator = 0;
-    gid_t creator_group = 0;
+    key_t key = 0;                 ///< 0: it has none (IPC_PRIVATE)
+    int id = -1;                   ///< the identifier, as `ipcs -s` shows it
+    ::mode_t mode = 0;             ///< permission bits
+    std::uint64_t count = 0;       ///< semaphores in the set
+    uid_t owner = 0;               ///< user
+    gid_t group = 0;               ///< group
+    uid_t creator = 0;             ///< the user that made it
+    gid_t creator_group = 0;       ///< the group that made it
     std::uint64_t operated_at = 0; ///< the last semop(2)
-    std::uint64_t changed_at = 0;
+    std::uint64_t changed_at = 0;  ///< made, or changed by IPC_SET
 };
 
 namespace detail {
@@ -1931,21 +1940,21 @@ list_system_v_semaphores(std::error_code& ec);
 
 /// The space of a path's file system. In bytes.
 struct space_usage {
-    bool is_tmpfs = false;
-    bool limited = true; ///< false: a tmpfs of size=0, limited only by the machine's memory
+    bool is_tmpfs = false; ///< is it a tmpfs?
+    bool limited = true;   ///< false: a tmpfs of size=0, limited only by the machine's memory
     std::uint64_t size = 0;
-    std::uint64_t used = 0;      ///< for a tmpfs: in memory and in swap
-    std::uint64_t available = 0; ///< to users other than root
-    std::uint64_t inodes = 0;    ///< 0: no limit
-    std::uint64_t free_inodes = 0;
+    std::uint64_t used = 0;        ///< for a tmpfs: in memory and in swap
+    std::uint64_t available = 0;   ///< to users other than root
+    std::uint64_t inodes = 0;      ///< 0: no limit
+    std::uint64_t free_inodes = 0; ///< of these, free
 };
 
 /// All System V segments of this IPC namespace together.
 struct system_v_usage {
-    std::uint64_t segments = 0;
+    std::uint64_t segments = 0; ///< their number
     std::uint64_t size = 0;     ///< what was asked for
     std::uint64_t resident = 0; ///< what is in memory: counts in Shmem
-    std::uint64_t swapped = 0;
+    std::uint64_t swapped = 0;  ///< what is in swap
 };
 
 /// /proc/meminfo in bytes, and what the kernel says about individual mechanisms. A container sees
@@ -2044,7 +2053,11 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 struct process_report {
     /// The source. `status` is what every user may read about every process: rss and its parts,
     /// locked, swap (private memory only) are set, the rest is missing.
-    enum class source { smaps_rollup, smaps, status } from = source::smaps_rollup;
+    enum class source {
+        smaps_rollup,
+        smaps,
+        status
+    } from = source::smaps_rollup; ///< the source of these numbers
 
     amount rss; ///< pages in memory that it has mapped; without hugetlb
     /// The same, each page divided by the number of processes that map it: the sum over all
@@ -2059,16 +2072,16 @@ struct process_report {
     /// Pages of rss that more than one mapping has. Not "pages of shared memory": pages that only
     /// this process maps, or that it maps MAP_SHARED before any other process does, are private_*.
     amount shared_clean;
-    amount shared_dirty;
-    amount private_clean;
-    amount private_dirty;
+    amount shared_dirty;     ///< of rss, changed, and mapped more than once
+    amount private_clean;    ///< of rss, unchanged, and mapped once
+    amount private_dirty;    ///< of rss, changed, and mapped once
     amount shmem_pmd_mapped; ///< of shmem, mapped by huge entries
     amount file_pmd_mapped;  ///< of files, mapped by huge entries
     amount shared_hugetlb;   ///< pages of hugetlb that other processes map too
-    amount private_hugetlb;
-    amount swap;     ///< includes mapped shmem, even if never touched
-    amount swap_pss; ///< private memory only
-    amount locked;   ///< by mlock(2), each page divided like in pss
+    amount private_hugetlb;  ///< pages of hugetlb that no other process maps
+    amount swap;             ///< includes mapped shmem, even if never touched
+    amount swap_pss;         ///< private memory only
+    amount locked;           ///< by mlock(2), each page divided like in pss
 };
 
 namespace detail {
@@ -2380,7 +2393,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A limit. `most` is missing if there is no limit, or it is unknown.
 struct limit {
-    amount most;
+    amount most; ///< what there may be at most
     amount used; ///< missing: each object counts by itself
 
     /// Missing: there is no limit.
@@ -2413,10 +2426,10 @@ struct limit_report {
     /// is closer to its limit; those of version 1 where that controls the memory. The amount used
     /// contains page cache, which the kernel would reclaim first.
     limit group;
-    std::string group_path;
-    amount available; ///< MemAvailable and SwapFree: what the machine can still provide
-    limit huge_pages; ///< hugetlb pages of the default size; bytes
-    amount huge_page_size;
+    std::string group_path; ///< that control group
+    amount available;       ///< MemAvailable and SwapFree: what the machine can still provide
+    limit huge_pages;       ///< hugetlb pages of the default size; bytes
+    amount huge_page_size;  ///< the default size; bytes
 
     std::optional<space_usage> space; ///< of the file system: /dev/shm, or that of the request
 };
@@ -2435,14 +2448,15 @@ namespace detail {
 } // namespace detail
 
 /// The limits that apply to this process now. What cannot be read is missing. `place`: a path on
-/// the file system in question; the space is missing if there is no such path.
+/// the file system in question; the space is missing if there is no such path. Throws
+/// std::bad_alloc.
 [[nodiscard, gnu::cold]] limit_report limits(std::string_view place = "/dev/shm");
 
 // ---- a request checked against them
 
 /// The object to be made. In bytes.
 struct limit_request {
-    object_kind kind = object_kind::posix;
+    object_kind kind = object_kind::posix; ///< what kind of object
     std::uint64_t size = 0;
     std::uint64_t reserve = 0;  ///< the size that it may grow to; 0: it will not grow
     bool lock = false;          ///< mapped_region::lock()
@@ -2453,9 +2467,9 @@ struct limit_request {
 
 /// A limit that would be exceeded.
 struct limit_finding {
-    const char* limit; ///< its name: "kernel.shmmax"
-    std::uint64_t most = 0;
-    std::uint64_t used = 0;
+    const char* limit;        ///< its name: "kernel.shmmax"
+    std::uint64_t most = 0;   ///< the limit
+    std::uint64_t used = 0;   ///< what counts against it already
     std::uint64_t wanted = 0; ///< in addition to what is used
     bool stops =
         true; ///< false: it works at first, but may fail, or the process may be killed, later
@@ -2502,12 +2516,14 @@ class limit_checker {
 
 } // namespace detail
 
-/// The limits that would stop or endanger the request. Empty: no such limit is known.
+/// The limits that would stop or endanger the request. Empty: no such limit is known. Throws
+/// std::bad_alloc.
 [[nodiscard, gnu::cold]] std::vector<limit_finding> check_limits(const limit_request& request,
                                                                  const limit_report& report);
 
 /// The same for the limits that apply to this process now. Others may use up what is left before
-/// the object is made, so creating it can fail all the same, with an error that says why.
+/// the object is made, so creating it can fail all the same, with an error that says why. Throws
+/// std::bad_alloc.
 [[nodiscard, gnu::cold]] std::vector<limit_finding> check_limits(const limit_request& request);
 
 COHOLD_NAMESPACE_END
@@ -2786,13 +2802,13 @@ COHOLD_NAMESPACE_BEGIN
 
 /// An object of any kind.
 struct object_entry {
-    object_kind kind = object_kind::posix;
-    std::string name; ///< in the form that its mechanism takes; the label of a memfd
-    std::uint64_t device = 0;
-    std::uint64_t inode = 0; ///< for System V, the identifier
-    uid_t owner = 0;
-    gid_t group = 0;
-    ::mode_t mode = 0;
+    object_kind kind = object_kind::posix; ///< what kind of object
+    std::string name;            ///< in the form that its mechanism takes; the label of a memfd
+    std::uint64_t device = 0;    ///< with inode: identifies the object
+    std::uint64_t inode = 0;     ///< for System V, the identifier
+    uid_t owner = 0;             ///< user
+    gid_t group = 0;             ///< group
+    ::mode_t mode = 0;           ///< permission bits
     std::uint64_t size = 0;      ///< bytes
     std::uint64_t allocated = 0; ///< bytes that it occupies, in memory, in swap or on a disk
     /// System V: a small segment that is not one of cohold's by itself, but belongs to one.
@@ -2807,9 +2823,9 @@ struct object_entry {
 
 /// What list_objects() looks for.
 struct listing_options {
-    bool posix = true; ///< objects and semaphores
-    bool system_v = true;
-    bool memfds = true;
+    bool posix = true;     ///< objects and semaphores
+    bool system_v = true;  ///< segments
+    bool memfds = true;    ///< of all processes that this user may look into
     bool processes = true; ///< find the processes that have the objects mapped; needed for memfds
     std::string directory = {}; ///< the files of a directory as well
 };
@@ -3287,12 +3303,12 @@ enum class stale_reason {
 
 /// An object that was removed, or could not be, or would be.
 struct stale_object {
-    object_kind kind = object_kind::posix;
+    object_kind kind = object_kind::posix; ///< what kind of object
     std::string
         name; ///< in the form that its mechanism takes; for an unfinished file, its temporary name
     std::uint64_t size = 0;
-    stale_reason why = stale_reason::session_over;
-    bool removed = false;  ///< by this call
+    stale_reason why = stale_reason::session_over; ///< why nobody will use it any more
+    bool removed = false;                          ///< by this call
     std::error_code error; ///< why it could not be removed: EPERM, EACCES, EROFS
 };
 
@@ -3579,11 +3595,11 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A named object. Its description tells the parts of its type: docs/layout.md.
 struct stored_object {
-    std::string name{}; ///< any bytes; empty: that of a shared<T>
-    std::string type{};
-    std::string description{};
-    std::uint64_t offset = 0; ///< in the segment
-    std::uint64_t bytes = 0;
+    std::string name{};        ///< any bytes; empty: that of a shared<T>
+    std::string type{};        ///< the name of its type
+    std::string description{}; ///< the parts of its type
+    std::uint64_t offset = 0;  ///< in the segment
+    std::uint64_t bytes = 0;   ///< its size
 };
 
 namespace detail {
@@ -3687,19 +3703,19 @@ class journals_reader {
 
 /// How much inspect_contents() reads.
 enum class contents_extent {
-    everything,
-    counts, ///< neither blocks nor journals, and no search for flaws: only sizes and objects
+    everything, ///< all that there is
+    counts,     ///< neither blocks nor journals, and no search for flaws: only sizes and objects
 };
 
 /// The result of inspect_contents(). If `readable` is false, only the state is known.
 struct segment_contents {
-    segment_state state{};
+    segment_state state{}; ///< what the header says
     bool readable = false; ///< was the header in order, so that the rest could be read?
-    heap_map heap{};
-    std::vector<stored_object> objects{};
-    std::vector<stored_journal> journals{};
-    std::vector<segment_flaw> flaws{}; ///< the first 200
-    std::uint64_t flaw_count = 0;
+    heap_map heap{};       ///< the blocks
+    std::vector<stored_object> objects{};   ///< the named objects
+    std::vector<stored_journal> journals{}; ///< what threads have saved
+    std::vector<segment_flaw> flaws{};      ///< the first 200
+    std::uint64_t flaw_count = 0;           ///< all of them
     bool lost = false; ///< the object became shorter while it was read, or was removed
 
     /// Everything is as it must be, and nothing is left to recover.
