@@ -41,9 +41,16 @@ namespace detail {
 [[gnu::noinline]] COHOLD_INLINE transaction*
 transaction_for_slabs(segment_header& header) noexcept {
     constexpr std::uint64_t least = 64 * slab_unit;
-    if (transaction* const mine = known_transaction(&header);
-        mine != nullptr || bounded_size(header) < least) {
+    transaction* const mine = known_transaction(&header);
+    if (mine != nullptr) {
         return mine;
+    }
+    // The thread may have one, although it has used other segments since.
+    const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
+    if (bounded_size(header) < least &&
+        (this_cache.core == nullptr ||
+         find_transaction_of(*this_cache.core, header, epoch) == nullptr)) {
+        return nullptr;
     }
     const report_keeper keeper;
     std::error_code ec;

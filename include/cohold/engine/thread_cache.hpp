@@ -75,8 +75,10 @@ struct thread_cache {
     void (*condemn)(void* core) = nullptr; // condemn_sections of this copy
 
     [[nodiscard]] place& place_of(const segment_header* header) noexcept {
-        const auto address = reinterpret_cast<std::uintptr_t>(header);
-        return places[((address ^ (address >> 8)) >> 12) % place_count];
+        // Mappings begin at multiples of large powers of two, so all bits of the address count.
+        const auto pages =
+            static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(header) >> 12);
+        return places[(pages * 0x9e3779b9u >> 16) % place_count];
     }
 };
 
