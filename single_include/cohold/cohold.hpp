@@ -12534,6 +12534,9 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     const std::uint64_t word = at(here).word;
     const std::uint64_t before = at(here).previous;
     const bool marked = (word & 0xffff000000000001u) == mark_of(here);
+    if (marked && is_closed(all, here, at(here).size())) {
+        return; // in order, but the heap's own
+    }
     // A block that was freed, and merged with the one before it, has no word any more.
     const bool spoilt = !marked && word != 0 && is_in_use(all, before) &&
                         before + overhead + at(before).size() == here;
@@ -17149,8 +17152,10 @@ struct thread_cache {
     void (*condemn)(void* core) = nullptr; // condemn_sections of this copy
 
     [[nodiscard]] place& place_of(const segment_header* header) noexcept {
-        const auto address = reinterpret_cast<std::uintptr_t>(header);
-        return places[((address ^ (address >> 8)) >> 12) % place_count];
+        // Mappings begin at multiples of large powers of two, so all bits of the address count.
+        const auto pages =
+            static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(header) >> 12);
+        return places[(pages * 0x9e3779b9u >> 16) % place_count];
     }
 };
 
@@ -18549,9 +18554,16 @@ namespace detail {
 [[gnu::noinline]] COHOLD_INLINE transaction*
 transaction_for_slabs(segment_header& header) noexcept {
     constexpr std::uint64_t least = 64 * slab_unit;
-    if (transaction* const mine = known_transaction(&header);
-        mine != nullptr || bounded_size(header) < least) {
+    transaction* const mine = known_transaction(&header);
+    if (mine != nullptr) {
         return mine;
+    }
+    // The thread may have one, although it has used other segments since.
+    const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
+    if (bounded_size(header) < least &&
+        (this_cache.core == nullptr ||
+         find_transaction_of(*this_cache.core, header, epoch) == nullptr)) {
+        return nullptr;
     }
     const report_keeper keeper;
     std::error_code ec;

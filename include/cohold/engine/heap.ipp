@@ -494,6 +494,9 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     const std::uint64_t word = at(here).word;
     const std::uint64_t before = at(here).previous;
     const bool marked = (word & 0xffff000000000001u) == mark_of(here);
+    if (marked && is_closed(all, here, at(here).size())) {
+        return; // in order, but the heap's own
+    }
     // A block that was freed, and merged with the one before it, has no word any more.
     const bool spoilt = !marked && word != 0 && is_in_use(all, before) &&
                         before + overhead + at(before).size() == here;
