@@ -252,7 +252,7 @@ by_debian_packages() {
         [ -f "$installed/usr/share/gdb/python/gdb/printer/cohold.py" ] &&
         [ -f "$installed/usr/share/bash-completion/completions/cohold_inspect" ] || return 1
     # shellcheck disable=SC2046 # flags are words
-    "$CXX" -std=c++20 "$here/consumer.cpp" $(PKG_CONFIG_SYSROOT_DIR=$installed \
+    "$CXX" -std=c++20 "$here/consumer.cpp" $(PKG_CONFIG_PATH='' PKG_CONFIG_SYSROOT_DIR=$installed \
         PKG_CONFIG_LIBDIR=$installed/usr/share/pkgconfig pkg-config --cflags --libs cohold) \
         -o debian/consumer && says_version debian/consumer &&
         by_cmake with-debian -DCMAKE_PREFIX_PATH="$installed/usr" &&
