@@ -68,6 +68,15 @@ void show_one() {
         std::printf("%s: %s\n", cohold::name_of(each.part).data(), each.what.data());
     }
     // #endregion contents
+    // #region object_state
+    for (const cohold::stored_object& each : all.objects) {
+        for (const cohold::object_holder& holder : each.state.holders) {
+            std::printf("%s: process %d has %s, and is %s\n", each.name.c_str(),
+                        static_cast<int>(holder.pid), holder.what.data(),
+                        holder.state == cohold::verdict::dead ? "dead" : "alive, or unknown");
+        }
+    }
+    // #endregion object_state
     check(all.is_good() && all.objects.size() == 1 && all.objects[0].description == "f64");
     // #region pages
     const cohold::object_residency pages = cohold::residency("/dev/shm/example-inspect");

@@ -42,6 +42,7 @@
 #include <cohold/inspect/files.hpp>
 #include <cohold/inspect/heap_map.hpp>
 #include <cohold/inspect/limits.hpp>
+#include <cohold/inspect/object_state.hpp>
 #include <cohold/inspect/objects.hpp>
 #include <cohold/inspect/residency.hpp>
 #include <cohold/inspect/segment_state.hpp>

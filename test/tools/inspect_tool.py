@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every command of cohold_inspect, on segments that are used, left, damaged and killed:
-inspect_tool.py TOOL WORKER"""
+inspect_tool.py TOOL WORKER HOLDER"""
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import json
@@ -123,6 +123,59 @@ def check_kills(segment, rounds):
     return undone
 
 
+def check_states(tool, holder, path):
+    """What objects say of themselves, and who has something of them, alive and dead."""
+    def look(status):
+        found = json.loads(run(tool, "show", "--json", "--file", path, status=status))
+        return {each["name"]: each for each in found["objects"]}, found
+
+    subprocess.run([holder, path, "make"], check=True, timeout=100)
+    with subprocess.Popen([holder, path, "hold"], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            end = time.monotonic() + 60
+            objects, found = look(None)
+            while "consumers wait" not in objects.get("nothing", {"state": ()})["state"]:
+                assert time.monotonic() < end, found
+                objects, found = look(None)
+        finally:
+            process.kill()
+
+    def holders(state):
+        return [{"what": what, "count": 1, "slot": found["participants"][0]["slot"],
+                 "pid": process.pid, "state": state} for what in ("loans", "calls", "lock")]
+
+    assert objects["nothing"]["state"] == {
+        "size": 0, "capacity": 3, "closed": 0, "consumers wait": 1}, objects["nothing"]
+    assert objects["small"]["state"] == {"size": 10, "capacity": 50, "closed": 0}, objects["small"]
+    assert objects["texts"]["state"]["closed"] == 1, objects["texts"]
+    assert objects["news"]["state"] == {"published": 10, "capacity": 64, "closed": 0}, objects["news"]
+    assert objects["messages"]["state"] == {"size": 10, "capacity": 4000, "closed": 0}
+    assert objects["frames"]["state"] == {
+        "objects": 4, "available": 3, "least available": 3, "in the segment": 1}, objects["frames"]
+    assert objects["service"]["state"] == {
+        "waiting": 1, "serving": 1, "capacity": 3, "calls": 2, "closed": 0}, objects["service"]
+    assert objects["numbers"]["state"] == {"size": 1000, "capacity": 1024}, objects["numbers"]
+    assert [each for name in ("frames", "service", "lock")
+            for each in objects[name]["holders"]] == holders("alive"), objects
+    # It is dead, and nobody has recovered what it held.
+    objects, found = look(1)
+    assert [each for name in ("frames", "service", "lock")
+            for each in objects[name]["holders"]] == holders("dead"), objects
+    text = run(tool, "show", "--file", path, status=1)
+    for part in (f"loans: process {process.pid}, dead", "size 10, capacity 50", "consumers wait"):
+        assert part in text, (part, text)
+    run(tool, "repair", "--file", path)
+    objects, _ = look(0)
+    assert objects["frames"]["holders"] == [], objects["frames"]
+    # The next one who wants the lock or serves the call takes it from a process that is gone.
+    assert objects["lock"]["holders"] == [
+        {"what": "lock", "count": 1, "slot": 0, "pid": 0, "state": "dead"}], objects["lock"]
+    assert "lock: a process that is gone" in run(tool, "show", "--file", path)
+    assert objects["frames"]["state"]["available"] == 3, objects["frames"]  # one is in a queue
+    os.unlink(path)
+
+
 def check_list(tool, worker, folder):
     """Existing objects are listed; the remains of dead sessions are removed."""
     stays = Segment(tool, worker, "file", folder / "stays")
@@ -174,21 +227,28 @@ def check_doctor(tool, worker, folder):
     data = bytearray(pathlib.Path(other.name).read_bytes())
     data[100] ^= 1
     pathlib.Path(other.name).write_bytes(data)
+    short = Segment(tool, worker, "file", folder / "short")
+    os.truncate(short.name, 5000)
+    closed = Segment(tool, worker, "file", folder / "closed")
+    os.chmod(closed.name, 0o400)
     os.chmod(sound.name, 0o666)
     folder.chmod(0o777)
     found = doctor(1)
     assert set(found) == {("stale", left.name), ("stale", used.name), ("damaged", cut.name),
-                          ("damaged", other.name), ("permission", sound.name),
+                          ("damaged", other.name), ("damaged", short.name),
+                          ("permission", closed.name), ("permission", sound.name),
                           ("permission", str(folder))}, found
+    assert "only read it" in found["permission", closed.name]["what"], found
     # The remedies work as they are printed.
     for each in (found["stale", left.name], found["stale", used.name],
                  found["permission", str(folder)]):
         subprocess.run(["sh", "-c", each["remedy"].replace("cohold_inspect", f"'{tool}'", 1)],
                        check=True, stdout=subprocess.DEVNULL, timeout=100)
     assert {kind for kind, _ in doctor(1)} == {"damaged", "permission"}
-    for each in (cut, other):
-        os.unlink(each.name)
-    os.chmod(sound.name, 0o600)
+    for each in (("damaged", cut.name), ("damaged", other.name), ("damaged", short.name),
+                 ("permission", closed.name), ("permission", sound.name)):
+        subprocess.run(["sh", "-c", found[each]["remedy"].rpartition(": ")[2].partition(";")[0]],
+                       check=True, timeout=100)
     assert doctor(None) == {}
     shown = run(tool, "doctor", "--file", str(folder), status=None)
     assert "nothing to mend" in shown or "as in Docker" in shown or "limit" in shown, shown
@@ -273,7 +333,7 @@ def check_usage(tool):
     assert re.fullmatch(r"cohold_inspect \d+\.\d+\.\d+, layout version \d+\n", run(tool, "--version"))
 
 
-def main(tool, worker):
+def main(tool, worker, holder):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         folder = pathlib.Path(name)
         own = f"cohold-test-tool-{os.getpid()}"
@@ -292,6 +352,7 @@ def main(tool, worker):
             finally:
                 segment.do("remove")
         assert undone > 0, "nobody was killed in the middle of anything"
+        check_states(tool, holder, str(folder / "states"))
         check_doctor(tool, worker, folder / "doctor")
         check_damage(tool, worker, folder)
         (folder / "damaged").unlink()

@@ -20,27 +20,54 @@ struct trouble {
 
 using troubles = std::vector<trouble>;
 
-// The command for it, in a form that a shell takes, whatever the name is.
-inline std::string command_for(const char* command, const cohold::object_entry& object) {
-    std::string quoted_name = "'";
-    for (const char each : object.name) {
-        quoted_name += each == '\'' ? std::string("'\\''") : std::string(1, each);
+// In a form that a shell takes, whatever the text is.
+inline std::string quoted_for_shell(std::string_view text) {
+    std::string out = "'";
+    for (const char each : text) {
+        out += each == '\'' ? std::string("'\\''") : std::string(1, each);
     }
-    quoted_name += "'";
+    return out + "'";
+}
+
+// The command for it.
+inline std::string command_for(const char* command, const cohold::object_entry& object) {
     const char* const option = object.kind == cohold::object_kind::system_v ? " --system-v"
                                : object.kind == cohold::object_kind::file   ? " --file"
                                                                             : "";
-    return shown(std::string("cohold_inspect ") + command + option + " " + quoted_name);
+    return shown(std::string("cohold_inspect ") + command + option + " " +
+                 quoted_for_shell(object.name));
+}
+
+// The same of the shell's own commands; empty if the object is no file.
+inline std::string command_on_file(const char* command, const cohold::object_entry& object) {
+    const bool is_posix = object.kind == cohold::object_kind::posix;
+    if (object.name.empty() || (!is_posix && object.kind != cohold::object_kind::file)) {
+        return {};
+    }
+    const std::string path = (is_posix ? "/dev/shm/" : "") + object.name;
+    return shown(std::string(command) + " " + quoted_for_shell(path));
+}
+
+inline std::string removal(const cohold::object_entry& object) {
+    const std::string command = command_on_file("rm", object);
+    return command.empty() ? "remove it" : "remove it: " + command;
 }
 
 inline void look_at_permission(const cohold::object_entry& object, troubles& out) {
+    char mode[8];
+    std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(object.mode & 07777));
+    const auto tell = [&](const char* what, const char* change, const char* meant) {
+        std::string command = command_on_file(change, object);
+        command = command.empty() ? change : command;
+        out.push_back({"permission", label_of(object), std::string(what) + " (mode " + mode + ")",
+                       "unless that is meant: " + command + meant, false});
+    };
     if ((object.mode & 02) != 0) {
-        char mode[8];
-        std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(object.mode & 07777));
-        out.push_back({"permission", label_of(object),
-                       std::string("every user may write to it (mode ") + mode + ")",
-                       "unless that is meant: chmod o-w, and permission::group in the programs",
-                       false});
+        tell("every user may write to it", "chmod o-w", "; permission::group in the programs");
+    }
+    if (object.kind != cohold::object_kind::memfd && (object.mode & 0600) != 0600) {
+        tell((object.mode & 0400) == 0 ? "its owner may not open it" : "its owner may only read it",
+             "chmod u+rw", "");
     }
 }
 
@@ -53,8 +80,9 @@ inline void look_at_contents(const cohold::object_entry& object,
     if (!found.is_good()) {
         // A dead process is trouble of its own kind; what recovery does not mend is damage.
         if (!found.is_mendable() && !found.flaws.empty()) {
-            out.push_back({"damaged", name, sentence(found.flaws[0]),
-                           "find out which program writes there; copy what you need; remove it"});
+            out.push_back(
+                {"damaged", name, sentence(found.flaws[0]),
+                 "find out which program writes there; copy what you need; " + removal(object)});
         }
     }
     const std::uint64_t reserve = found.state.reserve;
@@ -97,13 +125,13 @@ inline void look_at_segment(const cohold::object_entry& object, const std::strin
         return;
     case standing::damaged:
         out.push_back({"damaged", name, state.problem.message(),
-                       "find out which program wrote to it, and remove it"});
+                       "find out which program did it; " + removal(object)});
         return;
     case standing::foreign:
         out.push_back({"damaged", name,
                        "layout version " + number(state.layout_version) + ", not " +
                            number(COHOLD_LAYOUT_VERSION),
-                       "use programs built with one version of cohold, or remove it"});
+                       "use programs built with one version of cohold, or " + removal(object)});
         return;
     default:
         break;
@@ -231,7 +259,8 @@ inline int doctor(const arguments& asked) {
             rows.print();
         }
         if (!found.complete()) {
-            std::printf("%zu objects could not be looked at: run it as root\n", found.refused);
+            std::printf("%zu %s could not be looked at: root can\n", found.refused,
+                        found.refused == 1 ? "object or process" : "objects and processes");
         }
     }
     return out.empty() ? good : found_damage;

@@ -77,8 +77,8 @@ inline int list(const arguments& asked) {
     } else {
         rows.print();
         if (!found.complete()) {
-            std::printf("there may be more: %zu processes and objects could not be inspected\n",
-                        found.refused);
+            std::printf("there may be more: %zu %s could not be inspected\n", found.refused,
+                        found.refused == 1 ? "process or object" : "processes and objects");
         }
     }
     return damaged ? found_damage : good;

@@ -97,7 +97,17 @@ inline json& write_contents(json& out, const cohold::segment_contents& found) {
     for (const cohold::stored_object& each : found.objects) {
         out.begin('{').text("name", each.name).text("type", each.type);
         out.text("description", each.description);
-        out.number("offset", each.offset).number("bytes", each.bytes).end('}');
+        out.number("offset", each.offset).number("bytes", each.bytes).key("state").begin('{');
+        for (const cohold::object_fact& fact : each.state.facts) {
+            out.number(fact.what, fact.value);
+        }
+        out.end('}').key("holders").begin('[');
+        for (const cohold::object_holder& holder : each.state.holders) {
+            out.begin('{').text("what", holder.what).number("count", holder.count);
+            out.number("slot", holder.slot).key("pid").signed_number(holder.pid);
+            out.text("state", name_of(holder.state)).end('}');
+        }
+        out.end(']').end('}');
     }
     out.end(']').key("heap").begin('{');
     out.number("begin", found.heap.begin).number("end", found.heap.end);
@@ -153,6 +163,49 @@ inline void print_header(std::string_view name, const cohold::segment_state& sta
     rows.print();
 }
 
+// "size 3, capacity 10, closed": flags are said if they are set.
+inline std::string in_words(const cohold::object_state& state) {
+    std::string out;
+    for (const cohold::object_fact& each : state.facts) {
+        const bool is_flag = each.what == "closed" || each.what.ends_with(" wait");
+        if (!is_flag || each.value != 0) {
+            out += out.empty() ? "" : ", ";
+            out += std::string(each.what) + (is_flag ? "" : " " + number(each.value));
+        }
+    }
+    return out;
+}
+
+// What an object of the library says of itself, and the processes that have something of it.
+inline void print_states(const std::vector<cohold::stored_object>& objects) {
+    table rows({"NAME", "STATE", "HELD BY"});
+    bool any = false;
+    for (const cohold::stored_object& each : objects) {
+        const std::string name = each.name.empty() ? "(root)" : shown(each.name);
+        const std::string state = in_words(each.state);
+        if (each.state.holders.empty() && !state.empty()) {
+            rows.add({name, state, ""});
+        }
+        bool first = true;
+        for (const cohold::object_holder& holder : each.state.holders) {
+            const bool dead = holder.state == cohold::verdict::dead;
+            std::string who = std::string(holder.what) +
+                              (holder.count > 1 ? " (" + number(holder.count) + ")" : "") + ": ";
+            who += holder.pid == 0
+                       ? "a process that is gone"
+                       : "process " + std::to_string(holder.pid) + ", " + name_of(holder.state);
+            rows.add({first ? name : "", first ? state : "",
+                      cell(who, dead ? colour::bad : colour::none)});
+            first = false;
+        }
+        any = any || !state.empty() || !each.state.holders.empty();
+    }
+    if (any) {
+        headline("state");
+        rows.print();
+    }
+}
+
 inline void print_contents(std::string_view name, const cohold::segment_contents& found) {
     print_header(name, found.state);
     if (!found.readable) {
@@ -178,6 +231,7 @@ inline void print_contents(std::string_view name, const cohold::segment_contents
                      number(each.bytes), hexadecimal(each.offset), made_of});
     }
     objects.print();
+    print_states(found.objects);
     headline("heap");
     table heap({"", "BLOCKS", "BYTES"});
     heap.add({"in use", number(found.heap.count_in_use), number(found.heap.bytes_in_use)});

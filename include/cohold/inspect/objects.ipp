@@ -39,7 +39,8 @@ COHOLD_INLINE unique_fd open_listed(const file_entry& file, int flags) noexcept 
 
 COHOLD_INLINE void add_segment(const file_entry& file, object_entry& out, std::size_t& refused) {
     out.segment.standing = standing::not_a_segment;
-    if (file.size < smallest_segment || file.kind == object_kind::posix_semaphore) {
+    // A segment that was cut is shorter than any; but it is one, as long as its header is there.
+    if (file.size < control_bytes || file.kind == object_kind::posix_semaphore) {
         return;
     }
     if (file.path.empty()) {

@@ -12,6 +12,7 @@
 #include <cohold/engine/directory.hpp>
 #include <cohold/engine/recovery.hpp>
 #include <cohold/inspect/heap_map.hpp>
+#include <cohold/inspect/object_state.hpp>
 #include <cohold/os/thread.hpp>
 #include <cohold/policy/naming.hpp>
 
@@ -26,6 +27,7 @@ struct stored_object {
     std::string description{}; ///< the parts of its type
     std::uint64_t offset = 0;  ///< in the segment
     std::uint64_t bytes = 0;   ///< its size
+    object_state state{};      ///< with contents_extent::everything
 };
 
 namespace detail {

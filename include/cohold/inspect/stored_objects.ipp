@@ -315,6 +315,10 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     check_lock(segment, places, places.heap, segment_part::heap, flaws);
     check_lock(segment, places, places.directory, segment_part::directory, flaws);
     out.objects = directory_reader(segment, places, heap, flaws).read();
+    object_reader objects(segment, out.state);
+    for (stored_object& each : out.objects) {
+        each.state = objects.read(each.description, each.offset);
+    }
     journals_reader journals(segment, places, heap, flaws);
     out.journals = journals.read();
     heap.check_orphans();
