@@ -136,7 +136,8 @@ class Broadcast(Type):
         found = []
         for number in range(max(published - capacity, 0), published + 1):
             found += self.message(segment, at, number) or []
-        return found
+        # The first one may have been overwritten by the last one since it was read.
+        return found[-capacity:] if capacity else []
 
     def state(self, segment, at):
         _, capacity, published = self.words(segment, at)
