@@ -472,6 +472,76 @@ void declare_in_place(registry& all) {
     });
 }
 
+// Elements that come back unless they are done. Where nobody has recovered the victim, survivors
+// ask about it once in a millisecond.
+template <class T, concurrency Concurrency>
+void declare_takes(registry& all) {
+    using Q = one<T, Concurrency>;
+    const state& empty = states[0];
+    const state& round = states[2];
+    const state& full = states[3];
+    const auto on_it = [&](const char* name, const state& in, auto act, const char* how = "") {
+        auto what = all.add<Q>(
+            std::string("shm_queue::") + name,
+            std::string(sides<Concurrency>) + ", " + kind<T> + ", " + in.name + how,
+            [in](const segment& where) {
+                Q& made = where.construct<Q>(crash::subject);
+                for (int i = 0; i < in.passed + in.count; ++i) {
+                    set(made.spare[0], i * 10);
+                    made.it.push(made.spare[0]);
+                    if (i < in.passed) {
+                        made.it.try_pop_n(made.received);
+                    }
+                }
+                for (int i = 0; i < 3; ++i) {
+                    set(made.spare[i], 200 + i * 10);
+                    set(made.received[i], 1);
+                }
+                for (int i = 0; i < 8; ++i) {
+                    set(made.refill[i], 900 + i * 10);
+                }
+            },
+            act);
+        what.also([](Q& q) { static_cast<void>(q.it.try_take()); }); // the table has been made
+        what.hasty("drains and refills it", [](Q& q) {
+            ::usleep(1100);
+            drain_and_refill(q);
+        });
+        return what;
+    };
+    const auto push = [](Q& q) { return q.it.try_push(q.spare[1]); };
+    on_it("take", round, [](Q& q) { return q.it.take().done(); }).meanwhile(push).once();
+    on_it("try_take", full, [](Q& q) { return q.it.try_take().done(); }).meanwhile(push);
+    on_it("try_take", empty, [](Q& q) { return q.it.try_take().done(); });
+    on_it("take_for", round, [](Q& q) {
+        return q.it.take_for(std::chrono::seconds(1)).done();
+    }).once();
+    on_it(
+        "try_take", round, [](Q& q) { static_cast<void>(q.it.try_take()); }, ", given back")
+        .meanwhile(push);
+    on_it(
+        "try_take", round,
+        [](Q& q) {
+            const auto first = q.it.try_take();
+            return q.it.try_take().done();
+        },
+        ", the second one done");
+    on_it(
+        "try_take", round,
+        [](Q& q) {
+            static_cast<void>(q.it.try_take());
+            return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0;
+        },
+        ", given back and popped");
+    on_it(
+        "try_take", round,
+        [](Q& q) {
+            static_cast<void>(q.it.try_take());
+            return q.it.try_front().release();
+        },
+        ", given back and removed in place");
+}
+
 // A queue that overwrites. If a process is killed after it has removed the oldest elements, these
 // are gone although no new one has come.
 template <class T, concurrency Concurrency>
@@ -691,6 +761,9 @@ void crash::declare(registry& all) {
     declare_biased<several>(all);
     declare_in_place<int, concurrency::mpmc>(all);
     declare_in_place<several, concurrency::spsc>(all);
+    declare_takes<int, concurrency::spsc>(all);
+    declare_takes<several, concurrency::mpmc>(all);
+    declare_takes<large, concurrency::mpmc>(all);
     declare_overwriting<int, concurrency::spsc>(all);
     declare_overwriting<several, concurrency::mpmc>(all);
     declare_overwriting<large, concurrency::mpmc>(all);

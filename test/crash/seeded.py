@@ -110,6 +110,16 @@ BUGS = [
      "        taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);\n",
      "",
      "queue", "try_pop_n, mpmc, arrays, full, refilled"),
+    ("what_a_dead_consumer_was_taking_is_there_twice",
+     "            leases().forget_from(head_.load(std::memory_order_relaxed));\n",
+     "",
+     "queue", "take, mpmc, arrays, going round"),
+    ("taken_out_of_the_ring_before_it_is_in_the_table",
+     "                leases().take(place, from, me);\n"
+     "                static_cast<void>(remove(from, layout::next(from, end_)));\n",
+     "                static_cast<void>(remove(from, layout::next(from, end_)));\n"
+     "                leases().take(place, from, me);\n",
+     "queue", "take, mpmc, arrays, going round"),
     ("written_over_the_oldest_while_it_is_there",
      "        if (const outcome claimed = claim(at, after); claimed != outcome::done) [[unlikely]] {\n"
      "            producers.template leave<false>();\n"

@@ -98,6 +98,9 @@ class basic_queue {
     /// The oldest element, in place: see front().
     using view = queue_view<T, core>;
 
+    /// An element that comes back unless it is done: see take().
+    using lease = queue_lease<T, core>;
+
     /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
     /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
     template <std::integral Capacity>
@@ -211,14 +214,14 @@ class basic_queue {
     /// Like pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
-        return received([&](auto& into) { return take(for_long(patience), into); });
+        return received([&](auto& into) { return get(for_long(patience), into); });
     }
 
     /// Like pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
         return received(
-            [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
+            [&](auto& into) { return until(moment, [&](auto when) { return get(when, into); }); });
     }
 
     /// Like pop, but assigns the oldest element to `value`; returns false, with `value` unchanged,
@@ -253,7 +256,7 @@ class basic_queue {
     {
         return until(moment, [&](auto when) {
                    assigned into{value};
-                   return take(when, into);
+                   return get(when, into);
                }) == outcome::done;
     }
 
@@ -349,6 +352,41 @@ class basic_queue {
         });
     }
 
+    /// Takes the oldest element, for work that must not be lost: done() of the lease removes it for
+    /// good. If the lease is destroyed without that, or the process is killed, the element is the
+    /// next one again, before all that was pushed after it; attempts() of the lease tells. So each
+    /// element is delivered at least once. Waits while there is none; the lease is empty once the
+    /// queue is closed, all its elements are taken, and no other process has any. Only for
+    /// trivially copyable elements, and not in a queue that overwrites. Meanwhile others push and
+    /// take: a taken element leaves its place to the next, and size() does not count it. What a
+    /// killed process had comes back when another consumer looks, a millisecond later at most; one
+    /// that waits looks at least eight times a second. Errors: as for
+    /// pop; errc::out_of_space, the first time, if there is no memory for as many elements as can
+    /// be taken at the same time: 256, or capacity() if that is less. Then it waits for one of
+    /// these to end. Complexity: a look at each of the places for these.
+    [[nodiscard]] lease take() {
+        return hold<lease>([&](auto& at) { return lease_in_time(for_ever, at); });
+    }
+
+    /// Like take, but does not wait: the lease is empty if there is no element at once.
+    [[nodiscard]] lease try_take() {
+        return hold<lease>([&](auto& at) { return leased_at_once(at); });
+    }
+
+    /// Like take, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    [[nodiscard]] lease take_for(const Duration& patience) {
+        return hold<lease>([&](auto& at) { return lease_in_time(for_long(patience), at); });
+    }
+
+    /// Like take, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] lease take_until(const TimePoint& moment) {
+        return hold<lease>([&](auto& at) {
+            return until(moment, [&](auto when) { return lease_in_time(when, at); });
+        });
+    }
+
     // The same functions for callers that want to know the reason. `ec` is clear if the element has
     // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
     // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
@@ -423,7 +461,7 @@ class basic_queue {
 
     /// Like pop; errc::closed.
     std::optional<T> pop(std::error_code& ec) {
-        return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
+        return received(std::errc::timed_out, ec, [&](auto& into) { return get(for_ever, into); });
     }
 
     /// Like try_pop; errc::empty, busy or closed.
@@ -437,14 +475,14 @@ class basic_queue {
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
         return received(std::errc::timed_out, ec,
-                        [&](auto& into) { return take(for_long(patience), into); });
+                        [&](auto& into) { return get(for_long(patience), into); });
     }
 
     /// Like pop_until; std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
         return received(std::errc::timed_out, ec, [&](auto& into) {
-            return until(moment, [&](auto when) { return take(when, into); });
+            return until(moment, [&](auto when) { return get(when, into); });
         });
     }
 
@@ -452,7 +490,7 @@ class basic_queue {
     bool pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
-        return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
+        return take_or_tell(ec, value, [&](auto& into) { return get(for_ever, into); });
     }
 
     /// Like try_pop(T&); errc::empty, busy or closed.
@@ -469,7 +507,7 @@ class basic_queue {
     bool pop_for(T& value, const Duration& patience, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
-        return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
+        return take_or_tell(ec, value, [&](auto& into) { return get(for_long(patience), into); });
     }
 
     /// Like pop_until(T&, …); std::errc::timed_out or errc::closed.
@@ -478,7 +516,7 @@ class basic_queue {
         requires std::is_move_assignable_v<T>
     {
         return take_or_tell(ec, value, [&](auto& into) {
-            return until(moment, [&](auto when) { return take(when, into); });
+            return until(moment, [&](auto when) { return get(when, into); });
         });
     }
 
@@ -571,6 +609,32 @@ class basic_queue {
         });
     }
 
+    /// Like take; errc::closed.
+    [[nodiscard]] lease take(std::error_code& ec) {
+        return hold<lease>(std::errc::timed_out, ec,
+                           [&](auto& at) { return lease_in_time(for_ever, at); });
+    }
+
+    /// Like try_take; errc::empty (also if no more can be taken at the same time), busy or closed.
+    [[nodiscard]] lease try_take(std::error_code& ec) {
+        return hold<lease>(errc::empty, ec, [&](auto& at) { return leased_at_once(at); });
+    }
+
+    /// Like take_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    [[nodiscard]] lease take_for(const Duration& patience, std::error_code& ec) {
+        return hold<lease>(std::errc::timed_out, ec,
+                           [&](auto& at) { return lease_in_time(for_long(patience), at); });
+    }
+
+    /// Like take_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    [[nodiscard]] lease take_until(const TimePoint& moment, std::error_code& ec) {
+        return hold<lease>(std::errc::timed_out, ec, [&](auto& at) {
+            return until(moment, [&](auto when) { return lease_in_time(when, at); });
+        });
+    }
+
     /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
     /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
     /// see its element before they see the end.
@@ -578,7 +642,8 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
-    /// The number of elements, including one that is just being popped. An estimate while other
+    /// The number of elements, including one that is just being popped, but not those that are
+    /// taken. With what has come back, it can be more than capacity(). An estimate while other
     /// threads use the queue.
     [[nodiscard]] std::size_t size() const noexcept { return core_.size(); }
 
@@ -670,7 +735,7 @@ class basic_queue {
         std::size_t count = pop_batch(values, why);
         if (count == 0 && is_to_wait(why)) {
             const auto first = [&](T&& element) { values[0] = std::move(element); };
-            why = take(for_ever, first);
+            why = get(for_ever, first);
             if (why == outcome::done) {
                 count = 1 + pop_batch(values.subspan(1), why);
             }
@@ -740,7 +805,7 @@ class basic_queue {
     template <class When>
     bool take_into(const When& when, T& value) {
         assigned into{value};
-        return take(when, into) == outcome::done;
+        return get(when, into) == outcome::done;
     }
 
     // What get(receiver) hands to the receiver, if it returns that it did.
@@ -783,10 +848,11 @@ class basic_queue {
         return [&patience] { return deadline::in(to_nanoseconds(patience)); };
     }
 
-    // A slot or view of the position that find() gives, if it returns outcome::done; else an empty
-    // one.
+    // A guard of the position that find() gives, if it returns outcome::done; else an empty one.
     template <class Guard, class Find>
     Guard hold(const Find& find) {
+        static_assert(!std::is_same_v<Guard, lease> || !Overflow::overwrites,
+                      "cohold: elements of a queue that overwrites are not taken: use pop");
         static_assert(std::is_trivially_copyable_v<T>,
                       "cohold: only trivially copyable elements are written and read in place; "
                       "use emplace and pop");
@@ -796,7 +862,11 @@ class basic_queue {
 
     template <class Guard, class Code, class Find>
     Guard hold(Code not_now, std::error_code& ec, const Find& find) {
-        core_.prepare_to_stay(std::is_same_v<Guard, slot>, ec);
+        if constexpr (std::is_same_v<Guard, lease>) {
+            core_.prepare_to_lease(ec);
+        } else {
+            core_.prepare_to_stay(std::is_same_v<Guard, slot>, ec);
+        }
         if (ec) {
             return Guard();
         }
@@ -817,6 +887,27 @@ class basic_queue {
     outcome front_in_time(const When& when, queue_position& at) {
         auto attempt = [&] { return core_.try_front(at); };
         return in_time(when, core_.items(), attempt).what;
+    }
+
+    outcome leased_at_once(queue_position& at) {
+        const outcome result = core_.try_lease(at);
+        if (result == outcome::done) {
+            core_.notify_spaces(1);
+        }
+        return result;
+    }
+
+    template <class When>
+    outcome lease_in_time(const When& when, queue_position& at) {
+        auto attempt = [&] { return core_.try_lease(at); };
+        const wait_result result = in_time(when, core_.items(), attempt);
+        if (result.what == outcome::done) {
+            if (many_consumers && result.slept) {
+                core_.notify_items(1); // there may be an element for another sleeper
+            }
+            core_.notify_spaces(1);
+        }
+        return result.what;
     }
 
     // Of an attempt that is held, see enter_slowly(). For two milliseconds in all: by then it is
@@ -865,7 +956,7 @@ class basic_queue {
     }
 
     template <class When, class Receive>
-    outcome take(const When& when, Receive& receive) {
+    outcome get(const When& when, Receive& receive) {
         const outcome result = taken_at_once(receive);
         return is_to_wait(result) ? wait_to_take(when, receive) : result;
     }

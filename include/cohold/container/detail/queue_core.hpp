@@ -17,6 +17,7 @@
 
 #include <cohold/container/detail/element_copy.hpp>
 #include <cohold/container/detail/queue_layout.hpp>
+#include <cohold/container/detail/queue_leases.hpp>
 #include <cohold/container/detail/queue_side.hpp>
 #include <cohold/container/detail/queue_words.hpp>
 #include <cohold/container/detail/undo.hpp>
@@ -46,6 +47,9 @@ namespace detail {
 /// producer moves `claimed` first, and only then looks whether the queue is closed; the consumer
 /// executes the heavy barrier, and then looks whether `claimed` is at the head.
 ///
+/// What is taken moves to a table, see queue_leases, and comes first if it comes back. A queue from
+/// which nothing is ever taken has no table: each pop looks at one word for that.
+///
 /// A queue that overwrites: a producer that finds no room removes the oldest elements itself. So
 /// the head belongs to both sides, and changes by compare-and-swap: before elements are
 /// overwritten, and after they have been copied out. A consumer that fails has copied what was
@@ -63,6 +67,7 @@ class queue_core : queue_words<T, Allocator> {
     using words::end_;
     using words::head_;
     using words::items_;
+    using words::leases_;
     using words::limit_;
     using words::lost_;
     using words::ring;
@@ -113,7 +118,10 @@ class queue_core : queue_words<T, Allocator> {
     [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
         const queue_position head = head_.load(std::memory_order_acquire);
         const std::int64_t count = capacity_ == 0 ? 0 : layout::distance(head, published(), end_);
-        return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
+        return (count < 0           ? 0
+                : count > capacity_ ? capacity_
+                                    : static_cast<std::uint32_t>(count)) +
+               (has_leases() ? leases().count_returned() : 0);
     }
 
     [[nodiscard]] std::uint64_t lost() const noexcept {
@@ -273,11 +281,12 @@ class queue_core : queue_words<T, Allocator> {
             if (why = enter<false>(consumers, pop()); why != outcome::done) [[unlikely]] {
                 return 0;
             }
+            const std::uint32_t back = has_leases() ? copy_returned(values, count) : 0;
             const queue_position first = oldest();
             queue_position at = first;
-            const std::uint32_t popped = copy_out(values, count, at);
+            const std::uint32_t popped = back + copy_out(values + back, count - back, at);
             if (popped != 0) {
-                if (!remove(first, at)) {
+                if (popped != back && !remove(first, at)) {
                     consumers.template leave<false>();
                     continue;
                 }
@@ -321,7 +330,7 @@ class queue_core : queue_words<T, Allocator> {
 
     /// The element's place; of a claim, with what was there before.
     [[nodiscard]] T* place(queue_position at) const noexcept {
-        return __builtin_launder(layout::item(ring(), at));
+        return is_lease(at) ? leased(lease_of(at)) : __builtin_launder(layout::item(ring(), at));
     }
 
     void commit(queue_position at) noexcept {
@@ -347,7 +356,11 @@ class queue_core : queue_words<T, Allocator> {
                 return entered;
             }
             at = taken_.load(std::memory_order_relaxed);
-            if (ahead_by(published_from(at), at) > 0) {
+            const std::uint32_t back = has_leases() ? first_returned() : queue_leases::none;
+            if (back != queue_leases::none) {
+                at = lease_position(back);
+            }
+            if (back != queue_leases::none || ahead_by(published_from(at), at) > 0) {
                 this->consumers_.keep_in_hand();
                 return outcome::done;
             }
@@ -360,7 +373,11 @@ class queue_core : queue_words<T, Allocator> {
     }
 
     void release(queue_position at) noexcept {
-        static_cast<void>(remove(at, layout::next(at, end_)));
+        if (is_lease(at)) {
+            end_lease(at);
+        } else {
+            static_cast<void>(remove(at, layout::next(at, end_)));
+        }
         this->consumers_.let_go();
         notify_spaces(1);
         notify_held(ManyConsumers, items_);
@@ -369,6 +386,98 @@ class queue_core : queue_words<T, Allocator> {
     void keep() noexcept {
         this->consumers_.let_go();
         notify_held(ManyConsumers, items_);
+    }
+
+    // ---- elements that come back unless they are done
+
+    /// Of elements that are copied byte by byte and stay until they are popped, in a segment.
+    static constexpr bool has_takes = is_plain && worker::knows_the_dead && !Overwrites;
+
+    /// For callers that pass an error_code, before try_lease: makes the table of what is taken,
+    /// unless there is one, or reports what that would throw.
+    [[gnu::cold]] void prepare_to_lease(std::error_code& ec) noexcept {
+        prepare(this->consumers_, true, true, "", ec);
+        if (ec || has_leases() || capacity_ == 0) {
+            return;
+        }
+        consumers_side consumers = consuming();
+        const entry entered =
+            consumers.template enter<true>(allocator_, taken_, [] { return true; });
+        if (entered != entry::done && entered != entry::inherited) {
+            return; // the attempt says why
+        }
+        if (entered == entry::inherited) {
+            repair(pop());
+            consumers.repaired(allocator_);
+        }
+        if (!has_leases()) {
+            make_queue_leases(allocator_.bound_header(), leases_,
+                              queue_leases::count_for(capacity_), sizeof(T), alignof(T), ec);
+        }
+        consumers.template leave<true>();
+    }
+
+    /// Takes the next element: until it is done or given back, it is in its place of the table.
+    [[nodiscard, gnu::noinline]] outcome try_lease(queue_position& at)
+        requires(has_takes)
+    {
+        if (!has_leases()) {
+            std::error_code ec;
+            prepare_to_lease(ec);
+            raise_if(ec);
+            if (!has_leases()) {
+                return capacity_ == 0 ? outcome::closed : outcome::held;
+            }
+        }
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<false>(consumers, pop()); entered != outcome::done) {
+                return entered;
+            }
+            const owner_word me = worker::process(allocator_);
+            std::uint32_t place = first_returned();
+            if (place != queue_leases::none) {
+                leases().take_again(place, me);
+                consumers.template leave<false>();
+                at = lease_position(place);
+                return outcome::done;
+            }
+            const queue_position from = taken_.load(std::memory_order_relaxed);
+            if (ahead_by(published_from(from), from) <= 0) {
+                const outcome found = nothing_at(from);
+                consumers.template leave<false>();
+                if (found != outcome::done) {
+                    return found;
+                }
+                continue;
+            }
+            place = leases().find_free();
+            if (place != queue_leases::none) {
+                std::memcpy(leases().element(place), layout::item(ring(), from), sizeof(T));
+                leases().take(place, from, me);
+                static_cast<void>(remove(from, layout::next(from, end_)));
+                at = lease_position(place);
+            }
+            consumers.template leave<false>();
+            return place != queue_leases::none ? outcome::done : outcome::blocked;
+        }
+    }
+
+    /// How often it has been taken.
+    [[nodiscard]] std::uint32_t attempts(queue_position at) const noexcept {
+        return leases().attempts(lease_of(at));
+    }
+
+    void end_lease(queue_position at) noexcept {
+        const bool is_awaited = leases().done(lease_of(at));
+        if ((is_awaited || is_closed()) && items_.awaited()) {
+            items_.wake_all(); // also those that wait for the end of what others have
+        }
+    }
+
+    void give_back(queue_position at) noexcept {
+        leases().give_back(lease_of(at));
+        notify_items(1);
     }
 
     /// Of the calling process: its identity, as long as it has not been forked.
@@ -384,6 +493,65 @@ class queue_core : queue_words<T, Allocator> {
 
     [[nodiscard, gnu::always_inline]] consumers_side consuming() noexcept {
         return {this->consumers_, this->consumer_};
+    }
+
+    // ---- elements that come back
+
+    // Positions in the table are beyond those of any ring: see checked_capacity().
+    static constexpr std::uint32_t first_lease = 0xffffffffu - queue_leases::most + 1;
+
+    [[nodiscard]] static constexpr bool is_lease(queue_position at) noexcept {
+        return has_takes && index_of(at) >= first_lease;
+    }
+
+    [[nodiscard]] static constexpr std::uint32_t lease_of(queue_position at) noexcept {
+        return index_of(at) - first_lease;
+    }
+
+    [[nodiscard]] static constexpr queue_position lease_position(std::uint32_t place) noexcept {
+        return position_at(0, first_lease + place);
+    }
+
+    [[nodiscard, gnu::always_inline]] bool has_leases() const noexcept {
+        return has_takes && leases_.load(std::memory_order_acquire) != 0;
+    }
+
+    [[nodiscard]] queue_leases& leases() const noexcept {
+        if constexpr (has_takes) {
+            return *reinterpret_cast<queue_leases*>(
+                reinterpret_cast<char*>(&allocator_.bound_header()) +
+                leases_.load(std::memory_order_relaxed));
+        } else {
+            __builtin_unreachable();
+        }
+    }
+
+    [[nodiscard]] T* leased(std::uint32_t place) const noexcept {
+        return __builtin_launder(reinterpret_cast<T*>(leases().element(place)));
+    }
+
+    // Inside: the first element that has come back.
+    [[nodiscard, gnu::cold, gnu::noinline]] std::uint32_t first_returned() const noexcept {
+        if constexpr (has_takes) {
+            leases().return_from_dead(allocator_.bound_header());
+            return leases().first_returned();
+        } else {
+            return queue_leases::none;
+        }
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] std::uint32_t
+    copy_returned(T* values, std::uint32_t most) noexcept {
+        std::uint32_t copied = 0;
+        for (; copied < most; ++copied) {
+            const std::uint32_t place = first_returned();
+            if (place == queue_leases::none) {
+                break;
+            }
+            std::memcpy(values + copied, leased(place), sizeof(T));
+            end_lease(lease_position(place));
+        }
+        return copied;
     }
 
     // ---- entering a side
@@ -408,7 +576,7 @@ class queue_core : queue_words<T, Allocator> {
     [[nodiscard, gnu::always_inline]] outcome enter(consumers_side& consumers, pop /*to*/) {
         const entry entered = consumers.template enter<RunsCode>(
             allocator_, taken_, [this]() __attribute__((always_inline)) {
-                return has_items() || closed_.load(std::memory_order_acquire) == 1;
+                return has_items() || has_leases() || closed_.load(std::memory_order_acquire) == 1;
             });
         if (entered == entry::done) [[likely]] {
             return outcome::done;
@@ -456,6 +624,9 @@ class queue_core : queue_words<T, Allocator> {
     void repair(pop /*side*/) noexcept {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);
+        if (has_leases()) {
+            leases().forget_from(head_.load(std::memory_order_relaxed));
+        }
     }
 
     // Where the published elements end: in lines, in the last line up to where the producers have
@@ -782,6 +953,14 @@ class queue_core : queue_words<T, Allocator> {
                 [[unlikely]] {
                 return entered;
             }
+            if (has_leases()) [[unlikely]] {
+                if (const std::uint32_t back = first_returned(); back != queue_leases::none) {
+                    receive(leased(back));
+                    end_lease(lease_position(back));
+                    consumers.template leave<false>();
+                    return outcome::done;
+                }
+            }
             const queue_position at = oldest();
             const queue_position known = published_from(at);
             if (ahead_by(known, at) <= 0) [[unlikely]] {
@@ -977,6 +1156,17 @@ class queue_core : queue_words<T, Allocator> {
         if (ahead_by(published_from(at), at) > 0) {
             return outcome::done;
         }
+        if constexpr (has_takes) {
+            if (has_leases()) {
+                using rest = queue_leases::rest;
+                const rest left = leases().what_is_left(allocator_.bound_header());
+                if (left != rest::none) {
+                    return left == rest::returned ? outcome::done
+                           : left == rest::others ? outcome::blocked
+                                                  : outcome::closed;
+                }
+            }
+        }
         closed_.store(drained, std::memory_order_release);
         items_.wake_all(); // the other waiters: no more elements will come
         return outcome::closed;
@@ -1068,6 +1258,11 @@ class queue_core : queue_words<T, Allocator> {
                 return false;
             }
             for_each([this](T& element, queue_position /*after*/) noexcept { destroy(element); });
+        }
+        if constexpr (has_takes) {
+            if (has_leases()) {
+                deallocate(allocator_.bound_header(), std::addressof(leases()));
+            }
         }
         this->free_ring();
         keep_stores_of(this);

@@ -1,5 +1,5 @@
-// What holds a place of a queue: a slot, which the program fills in place, and a view of the
-// element that comes next.
+// What holds a place of a queue: a slot, which the program fills in place, a view of the element
+// that comes next, and a lease of an element that comes back unless it is done.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_CONTAINER_DETAIL_QUEUE_GUARDS_HPP
@@ -162,6 +162,62 @@ class queue_view {
   private:
     queue_hold<Core> hold_;
     unsigned exceptions_ = 0;
+};
+
+/// An element that this process has taken out of a queue, until done(): that removes it for good.
+/// If the lease is destroyed without that, or the process is killed, the element is back in the
+/// queue, in front of all that was pushed after it. It holds up nobody meanwhile. Movable, also to
+/// another thread of the process; the queue must outlive it.
+template <class T, class Core>
+class queue_lease {
+  public:
+    /// Empty.
+    queue_lease() noexcept = default;
+
+    queue_lease(Core& core, queue_position at) noexcept
+        : hold_(core, at), attempts_(core.attempts(at)) {}
+
+    queue_lease(queue_lease&&) noexcept = default;
+
+    queue_lease& operator=(queue_lease&& other) noexcept {
+        if (this != &other) {
+            this->~queue_lease();
+            ::new (static_cast<void*>(this)) queue_lease(std::move(other));
+        }
+        return *this;
+    }
+
+    ~queue_lease() { give_back(); }
+
+    /// False if there is no element: the queue was empty; or after done() or give_back().
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(hold_); }
+
+    [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND {
+        return *hold_.place();
+    }
+
+    [[nodiscard]] const T* operator->() const noexcept COHOLD_LIFETIMEBOUND {
+        return hold_.place();
+    }
+
+    /// How often the element has been taken: 1 the first time. Greater: it has come back, because
+    /// its process was killed, or gave it back.
+    [[nodiscard]] unsigned attempts() const noexcept { return attempts_; }
+
+    /// Removes the element for good, and leaves the lease empty. False if it was empty, or is a
+    /// copy in a forked child.
+    bool done() noexcept {
+        return hold_.end([](Core& core, queue_position at) { core.end_lease(at); });
+    }
+
+    /// Puts the element back to its place.
+    void give_back() noexcept {
+        hold_.end([](Core& core, queue_position at) { core.give_back(at); });
+    }
+
+  private:
+    queue_hold<Core> hold_;
+    unsigned attempts_ = 0;
 };
 
 } // namespace detail

@@ -56,7 +56,7 @@ class queue_words {
     void each_word(const Save& save) const {
         save(std::addressof(blocks_), words_before_waits);
         for (const std::atomic<std::uint64_t>* word :
-             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_, &leases_}) {
             save(word, sizeof *word);
         }
     }
@@ -73,6 +73,7 @@ class queue_words {
              {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
             word->store(0, std::memory_order_relaxed);
         }
+        leases_.store(0, std::memory_order_relaxed);
         // No reference: blocks can be more aligned than the word.
         blocks_ = block_pointer(reinterpret_cast<block*>(std::addressof(taken_)));
     }
@@ -113,6 +114,7 @@ class queue_words {
             static_assert(offsetof(queue_words, head_) == 192);
             static_assert(offsetof(queue_words, taken_) == 256);
             static_assert(offsetof(queue_words, seen_tail_) == 264);
+            static_assert(offsetof(queue_words, leases_) == 272);
             static_assert(offsetof(queue_words, consumers_) == 280);
             static_assert(sizeof(queue_words) == 320);
         }
@@ -148,7 +150,8 @@ class queue_words {
     // The consumers': copies of the head and, as far as they know, of the tail.
     alignas(64) std::atomic<std::uint64_t> taken_{0};
     alignas(8) std::atomic<std::uint64_t> seen_tail_{0};
-    alignas(8) std::uint64_t unused_ = 0;
+    // Offset of the table of what is taken and may come back; 0: nothing ever was.
+    alignas(8) std::atomic<std::uint64_t> leases_{0};
     side_words consumers_;
 };
 
