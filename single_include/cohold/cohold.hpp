@@ -36116,6 +36116,325 @@ using queue_layout = std::conditional_t<lies_in_lines<T>, queue_lines<T>, queue_
 COHOLD_NAMESPACE_END
 
 #endif
+// The elements that consumers have taken out of a queue and that come back unless they are done.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_LEASES_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_LEASES_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+enum class lease_state : std::uint32_t {
+    free = 0,
+    taken = 1,   // by a process, which its word names
+    returned = 2 // it comes before all elements of the ring
+};
+
+/// A table that a queue gets when something is taken for the first time: for each place a word, the
+/// position that its element had in the ring, and a copy of the element. Bits 0 and 1 of the word
+/// are the state, bits 2 to 19 count how often the element was taken, and the rest names the
+/// process that has it.
+///
+/// *Taking* from the ring: the element and its position are copied; then the word is set; then *the
+/// store to the head* removes it from the ring. If the process is killed before that, the position
+/// is not before the head, and the successor frees the place. Taking what has come back, giving it
+/// back, being done with it: one store to the word each. Only the process that has an element
+/// changes its word; everything else is done on the consumers' side, by one thread at a time.
+class alignas(64) queue_leases {
+  public:
+    static constexpr std::uint32_t most = 256; // places
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    queue_leases(std::uint32_t count, std::size_t size, std::size_t alignment) noexcept;
+
+    [[nodiscard]] static constexpr std::uint32_t count_for(std::uint32_t capacity) noexcept {
+        return capacity < most ? capacity : most;
+    }
+
+    [[nodiscard]] static std::size_t bytes_for(std::uint32_t count, std::size_t size,
+                                               std::size_t alignment) noexcept;
+
+    [[nodiscard]] std::byte* element(std::uint32_t place) noexcept {
+        return reinterpret_cast<std::byte*>(this) + elements_ + std::size_t{place} * size_;
+    }
+
+    [[nodiscard]] std::uint32_t attempts(std::uint32_t place) const noexcept {
+        return static_cast<std::uint32_t>(word(place).load(std::memory_order_relaxed) >> 2) &
+               most_attempts;
+    }
+
+    // ---- on the consumers' side
+
+    // The place of the first element that has come back, or none.
+    [[nodiscard]] std::uint32_t first_returned() const noexcept;
+
+    // A place for an element of the ring, or none: then the one who is done next will wake.
+    [[nodiscard]] std::uint32_t find_free() noexcept;
+
+    // What `me` is about to take out of the ring: it has been copied to its place.
+    void take(std::uint32_t place, queue_position at, owner_word me) noexcept;
+
+    // What has come back is taken again.
+    void take_again(std::uint32_t place, owner_word me) noexcept;
+
+    void free(std::uint32_t place) noexcept { word(place).store(0, std::memory_order_release); }
+
+    // What the dead had taken comes back. Asks the kernel about the living once in a millisecond.
+    void return_from_dead(segment_header& header) noexcept;
+
+    // After the death of a consumer: what it has not removed from the ring.
+    void forget_from(queue_position head) noexcept;
+
+    // `others`: other processes have some, and nothing has come back.
+    enum class rest { none, ours, others, returned };
+
+    [[nodiscard]] rest what_is_left(const segment_header& header) const noexcept;
+
+    // ---- for the process that has the element
+
+    // Returns whether a consumer waits for a free place.
+    [[nodiscard]] bool done(std::uint32_t place) noexcept;
+
+    void give_back(std::uint32_t place) noexcept;
+
+    // ---- for all
+
+    [[nodiscard]] std::uint32_t count_returned() const noexcept;
+
+  private:
+    static constexpr std::uint32_t most_attempts = (1u << 18) - 1;
+    static constexpr std::uint64_t process_bits = ~std::uint64_t{0xfffff};
+
+    [[nodiscard]] static lease_state state_of(std::uint64_t word) noexcept {
+        return static_cast<lease_state>(word & 3);
+    }
+
+    [[nodiscard]] static std::uint64_t word_of(owner_word owner, std::uint32_t attempts,
+                                               lease_state state) noexcept {
+        return (owner & process_bits) | std::uint64_t{attempts} << 2 |
+               static_cast<std::uint32_t>(state);
+    }
+
+    // Never more than there can be, whatever the bytes are.
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_ < most ? count_ : most; }
+
+    [[nodiscard]] std::atomic<std::uint64_t>& word(std::uint32_t place) noexcept {
+        return reinterpret_cast<atomic_word*>(this + 1)[place].value;
+    }
+
+    [[nodiscard]] const std::atomic<std::uint64_t>& word(std::uint32_t place) const noexcept {
+        return reinterpret_cast<const atomic_word*>(this + 1)[place].value;
+    }
+
+    // Follow the words.
+    [[nodiscard]] std::uint64_t* positions() noexcept {
+        return reinterpret_cast<std::uint64_t*>(this + 1) + count_;
+    }
+
+    [[nodiscard]] const std::uint64_t* positions() const noexcept {
+        return reinterpret_cast<const std::uint64_t*>(this + 1) + count_;
+    }
+
+    std::uint32_t count_;
+    std::atomic<std::uint32_t> awaited_{0};         // does a consumer wait for a free place?
+    alignas(8) std::uint64_t elements_;             // offset in the table
+    std::uint64_t size_;                            // of an element
+    alignas(8) std::atomic<std::int64_t> asked_{0}; // when it was asked about the living
+};
+
+static_assert(sizeof(queue_leases) == 64);
+
+// Makes a table and stores its offset in the word. If the process is killed meanwhile, its memory
+// is free again.
+[[gnu::cold]] void make_queue_leases(segment_header& header, std::atomic<std::uint64_t>& word,
+                                     std::uint32_t count, std::size_t size, std::size_t alignment,
+                                     std::error_code& ec) noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for queue_leases.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_LEASES_IPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_LEASES_IPP
+
+
+#include <new>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[nodiscard]] inline std::size_t lease_elements_at(std::uint32_t count,
+                                                   std::size_t alignment) noexcept {
+    const std::size_t unit = alignment < 64 ? 64 : alignment;
+    const std::size_t words = sizeof(queue_leases) + 16 * std::size_t{count};
+    return (words + unit - 1) / unit * unit;
+}
+
+COHOLD_INLINE queue_leases::queue_leases(std::uint32_t count, std::size_t size,
+                                         std::size_t alignment) noexcept
+    : count_(count), elements_(lease_elements_at(count, alignment)), size_(size) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+        ::new (static_cast<void*>(&word(i))) atomic_word{{0}};
+        positions()[i] = 0;
+    }
+}
+
+COHOLD_INLINE std::size_t queue_leases::bytes_for(std::uint32_t count, std::size_t size,
+                                                  std::size_t alignment) noexcept {
+    return lease_elements_at(count, alignment) + count * size;
+}
+
+COHOLD_INLINE std::uint32_t queue_leases::first_returned() const noexcept {
+    std::uint32_t first = none;
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        if (state_of(word(i).load(std::memory_order_acquire)) == lease_state::returned &&
+            (first == none || ahead_by(positions()[first], positions()[i]) > 0)) {
+            first = i;
+        }
+    }
+    return first;
+}
+
+COHOLD_INLINE std::uint32_t queue_leases::find_free() noexcept {
+    for (bool announced = false;; announced = true) {
+        for (std::uint32_t i = 0; i < count(); ++i) {
+            if (word(i).load(std::memory_order_acquire) == 0) {
+                return i;
+            }
+        }
+        if (announced) {
+            return none;
+        }
+        awaited_.store(1, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_seq_cst); // see done()
+    }
+}
+
+COHOLD_INLINE void queue_leases::take(std::uint32_t place, queue_position at,
+                                      owner_word me) noexcept {
+    positions()[place] = at;
+    word(place).store(word_of(me, 1, lease_state::taken), std::memory_order_release);
+}
+
+COHOLD_INLINE void queue_leases::take_again(std::uint32_t place, owner_word me) noexcept {
+    const std::uint32_t before = attempts(place);
+    word(place).store(word_of(me, before < most_attempts ? before + 1 : before, lease_state::taken),
+                      std::memory_order_release);
+}
+
+COHOLD_INLINE void queue_leases::return_from_dead(segment_header& header) noexcept {
+    constexpr std::int64_t interval = 1000000; // ns
+    owner_word known = nobody;                 // the last one that is known to be alive
+    int may_ask = -1;                          // not decided yet
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        const std::uint64_t now = word(i).load(std::memory_order_acquire);
+        const owner_word owner = now & process_bits;
+        if (state_of(now) != lease_state::taken || owner == known ||
+            is_this_process(header, owner)) {
+            continue;
+        }
+        if (is_attached(header, owner)) {
+            if (may_ask < 0) {
+                const std::int64_t time = deadline::now().nanoseconds;
+                const std::int64_t since = time - asked_.load(std::memory_order_relaxed);
+                may_ask = since >= interval || since < 0 ? 1 : 0; // another clock after a reboot
+                if (may_ask == 1) {
+                    asked_.store(time, std::memory_order_relaxed);
+                }
+            }
+            if (may_ask == 0 || is_alive(header, owner)) {
+                known = owner;
+                continue;
+            }
+        }
+        word(i).store((now & ~(process_bits | 3)) |
+                          static_cast<std::uint32_t>(lease_state::returned),
+                      std::memory_order_release);
+    }
+}
+
+COHOLD_INLINE void queue_leases::forget_from(queue_position head) noexcept {
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        if (word(i).load(std::memory_order_acquire) != 0 && ahead_by(positions()[i], head) >= 0) {
+            free(i);
+        }
+    }
+}
+
+COHOLD_INLINE queue_leases::rest
+queue_leases::what_is_left(const segment_header& header) const noexcept {
+    rest found = rest::none;
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        const std::uint64_t now = word(i).load(std::memory_order_acquire);
+        if (state_of(now) == lease_state::returned) {
+            return rest::returned;
+        }
+        if (state_of(now) == lease_state::taken) {
+            const bool ours = is_this_process(header, now & process_bits);
+            found = ours && found != rest::others ? rest::ours : rest::others;
+        }
+    }
+    return found;
+}
+
+COHOLD_INLINE bool queue_leases::done(std::uint32_t place) noexcept {
+    free(place);
+    std::atomic_thread_fence(std::memory_order_seq_cst); // see find_free()
+    return awaited_.load(std::memory_order_relaxed) != 0 &&
+           awaited_.exchange(0, std::memory_order_relaxed) != 0;
+}
+
+COHOLD_INLINE void queue_leases::give_back(std::uint32_t place) noexcept {
+    word(place).store(word_of(nobody, attempts(place), lease_state::returned),
+                      std::memory_order_release);
+}
+
+COHOLD_INLINE std::uint32_t queue_leases::count_returned() const noexcept {
+    std::uint32_t found = 0;
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        found +=
+            state_of(word(i).load(std::memory_order_relaxed)) == lease_state::returned ? 1U : 0U;
+    }
+    return found;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void
+make_queue_leases(segment_header& header, std::atomic<std::uint64_t>& word, std::uint32_t count,
+                  std::size_t size, std::size_t alignment, std::error_code& ec) noexcept {
+    section undone_by_death(header, ec);
+    if (ec) {
+        return;
+    }
+    void* const made = allocate(header, queue_leases::bytes_for(count, size, alignment),
+                                alignment < 64 ? 64 : alignment, ec);
+    if (ec) {
+        return;
+    }
+    ::new (made) queue_leases(count, size, alignment);
+    undone_by_death.commit_by(
+        word,
+        static_cast<std::uint64_t>(static_cast<char*>(made) - reinterpret_cast<char*>(&header)),
+        witness_kind::equal);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
 // The two sides of a queue: its producers and its consumers. On each side, one thread is at work at
 // a time.
 #ifndef COHOLD_CONTAINER_DETAIL_QUEUE_SIDE_HPP
@@ -36836,7 +37155,7 @@ class queue_words {
     void each_word(const Save& save) const {
         save(std::addressof(blocks_), words_before_waits);
         for (const std::atomic<std::uint64_t>* word :
-             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
+             {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_, &leases_}) {
             save(word, sizeof *word);
         }
     }
@@ -36853,6 +37172,7 @@ class queue_words {
              {&claimed_, &limit_, &seen_head_, &tail_, &head_, &taken_, &seen_tail_}) {
             word->store(0, std::memory_order_relaxed);
         }
+        leases_.store(0, std::memory_order_relaxed);
         // No reference: blocks can be more aligned than the word.
         blocks_ = block_pointer(reinterpret_cast<block*>(std::addressof(taken_)));
     }
@@ -36893,6 +37213,7 @@ class queue_words {
             static_assert(offsetof(queue_words, head_) == 192);
             static_assert(offsetof(queue_words, taken_) == 256);
             static_assert(offsetof(queue_words, seen_tail_) == 264);
+            static_assert(offsetof(queue_words, leases_) == 272);
             static_assert(offsetof(queue_words, consumers_) == 280);
             static_assert(sizeof(queue_words) == 320);
         }
@@ -36928,7 +37249,8 @@ class queue_words {
     // The consumers': copies of the head and, as far as they know, of the tail.
     alignas(64) std::atomic<std::uint64_t> taken_{0};
     alignas(8) std::atomic<std::uint64_t> seen_tail_{0};
-    alignas(8) std::uint64_t unused_ = 0;
+    // Offset of the table of what is taken and may come back; 0: nothing ever was.
+    alignas(8) std::atomic<std::uint64_t> leases_{0};
     side_words consumers_;
 };
 
@@ -36960,6 +37282,9 @@ namespace detail {
 /// producer moves `claimed` first, and only then looks whether the queue is closed; the consumer
 /// executes the heavy barrier, and then looks whether `claimed` is at the head.
 ///
+/// What is taken moves to a table, see queue_leases, and comes first if it comes back. A queue from
+/// which nothing is ever taken has no table: each pop looks at one word for that.
+///
 /// A queue that overwrites: a producer that finds no room removes the oldest elements itself. So
 /// the head belongs to both sides, and changes by compare-and-swap: before elements are
 /// overwritten, and after they have been copied out. A consumer that fails has copied what was
@@ -36977,6 +37302,7 @@ class queue_core : queue_words<T, Allocator> {
     using words::end_;
     using words::head_;
     using words::items_;
+    using words::leases_;
     using words::limit_;
     using words::lost_;
     using words::ring;
@@ -37027,7 +37353,10 @@ class queue_core : queue_words<T, Allocator> {
     [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
         const queue_position head = head_.load(std::memory_order_acquire);
         const std::int64_t count = capacity_ == 0 ? 0 : layout::distance(head, published(), end_);
-        return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
+        return (count < 0           ? 0
+                : count > capacity_ ? capacity_
+                                    : static_cast<std::uint32_t>(count)) +
+               (has_leases() ? leases().count_returned() : 0);
     }
 
     [[nodiscard]] std::uint64_t lost() const noexcept {
@@ -37187,11 +37516,12 @@ class queue_core : queue_words<T, Allocator> {
             if (why = enter<false>(consumers, pop()); why != outcome::done) [[unlikely]] {
                 return 0;
             }
+            const std::uint32_t back = has_leases() ? copy_returned(values, count) : 0;
             const queue_position first = oldest();
             queue_position at = first;
-            const std::uint32_t popped = copy_out(values, count, at);
+            const std::uint32_t popped = back + copy_out(values + back, count - back, at);
             if (popped != 0) {
-                if (!remove(first, at)) {
+                if (popped != back && !remove(first, at)) {
                     consumers.template leave<false>();
                     continue;
                 }
@@ -37235,7 +37565,7 @@ class queue_core : queue_words<T, Allocator> {
 
     /// The element's place; of a claim, with what was there before.
     [[nodiscard]] T* place(queue_position at) const noexcept {
-        return __builtin_launder(layout::item(ring(), at));
+        return is_lease(at) ? leased(lease_of(at)) : __builtin_launder(layout::item(ring(), at));
     }
 
     void commit(queue_position at) noexcept {
@@ -37261,7 +37591,11 @@ class queue_core : queue_words<T, Allocator> {
                 return entered;
             }
             at = taken_.load(std::memory_order_relaxed);
-            if (ahead_by(published_from(at), at) > 0) {
+            const std::uint32_t back = has_leases() ? first_returned() : queue_leases::none;
+            if (back != queue_leases::none) {
+                at = lease_position(back);
+            }
+            if (back != queue_leases::none || ahead_by(published_from(at), at) > 0) {
                 this->consumers_.keep_in_hand();
                 return outcome::done;
             }
@@ -37274,7 +37608,11 @@ class queue_core : queue_words<T, Allocator> {
     }
 
     void release(queue_position at) noexcept {
-        static_cast<void>(remove(at, layout::next(at, end_)));
+        if (is_lease(at)) {
+            end_lease(at);
+        } else {
+            static_cast<void>(remove(at, layout::next(at, end_)));
+        }
         this->consumers_.let_go();
         notify_spaces(1);
         notify_held(ManyConsumers, items_);
@@ -37283,6 +37621,98 @@ class queue_core : queue_words<T, Allocator> {
     void keep() noexcept {
         this->consumers_.let_go();
         notify_held(ManyConsumers, items_);
+    }
+
+    // ---- elements that come back unless they are done
+
+    /// Of elements that are copied byte by byte and stay until they are popped, in a segment.
+    static constexpr bool has_takes = is_plain && worker::knows_the_dead && !Overwrites;
+
+    /// For callers that pass an error_code, before try_lease: makes the table of what is taken,
+    /// unless there is one, or reports what that would throw.
+    [[gnu::cold]] void prepare_to_lease(std::error_code& ec) noexcept {
+        prepare(this->consumers_, true, true, "", ec);
+        if (ec || has_leases() || capacity_ == 0) {
+            return;
+        }
+        consumers_side consumers = consuming();
+        const entry entered =
+            consumers.template enter<true>(allocator_, taken_, [] { return true; });
+        if (entered != entry::done && entered != entry::inherited) {
+            return; // the attempt says why
+        }
+        if (entered == entry::inherited) {
+            repair(pop());
+            consumers.repaired(allocator_);
+        }
+        if (!has_leases()) {
+            make_queue_leases(allocator_.bound_header(), leases_,
+                              queue_leases::count_for(capacity_), sizeof(T), alignof(T), ec);
+        }
+        consumers.template leave<true>();
+    }
+
+    /// Takes the next element: until it is done or given back, it is in its place of the table.
+    [[nodiscard, gnu::noinline]] outcome try_lease(queue_position& at)
+        requires(has_takes)
+    {
+        if (!has_leases()) {
+            std::error_code ec;
+            prepare_to_lease(ec);
+            raise_if(ec);
+            if (!has_leases()) {
+                return capacity_ == 0 ? outcome::closed : outcome::held;
+            }
+        }
+        for (;;) {
+            consumers_side consumers = consuming();
+            if (const outcome entered = enter<false>(consumers, pop()); entered != outcome::done) {
+                return entered;
+            }
+            const owner_word me = worker::process(allocator_);
+            std::uint32_t place = first_returned();
+            if (place != queue_leases::none) {
+                leases().take_again(place, me);
+                consumers.template leave<false>();
+                at = lease_position(place);
+                return outcome::done;
+            }
+            const queue_position from = taken_.load(std::memory_order_relaxed);
+            if (ahead_by(published_from(from), from) <= 0) {
+                const outcome found = nothing_at(from);
+                consumers.template leave<false>();
+                if (found != outcome::done) {
+                    return found;
+                }
+                continue;
+            }
+            place = leases().find_free();
+            if (place != queue_leases::none) {
+                std::memcpy(leases().element(place), layout::item(ring(), from), sizeof(T));
+                leases().take(place, from, me);
+                static_cast<void>(remove(from, layout::next(from, end_)));
+                at = lease_position(place);
+            }
+            consumers.template leave<false>();
+            return place != queue_leases::none ? outcome::done : outcome::blocked;
+        }
+    }
+
+    /// How often it has been taken.
+    [[nodiscard]] std::uint32_t attempts(queue_position at) const noexcept {
+        return leases().attempts(lease_of(at));
+    }
+
+    void end_lease(queue_position at) noexcept {
+        const bool is_awaited = leases().done(lease_of(at));
+        if ((is_awaited || is_closed()) && items_.awaited()) {
+            items_.wake_all(); // also those that wait for the end of what others have
+        }
+    }
+
+    void give_back(queue_position at) noexcept {
+        leases().give_back(lease_of(at));
+        notify_items(1);
     }
 
     /// Of the calling process: its identity, as long as it has not been forked.
@@ -37298,6 +37728,65 @@ class queue_core : queue_words<T, Allocator> {
 
     [[nodiscard, gnu::always_inline]] consumers_side consuming() noexcept {
         return {this->consumers_, this->consumer_};
+    }
+
+    // ---- elements that come back
+
+    // Positions in the table are beyond those of any ring: see checked_capacity().
+    static constexpr std::uint32_t first_lease = 0xffffffffu - queue_leases::most + 1;
+
+    [[nodiscard]] static constexpr bool is_lease(queue_position at) noexcept {
+        return has_takes && index_of(at) >= first_lease;
+    }
+
+    [[nodiscard]] static constexpr std::uint32_t lease_of(queue_position at) noexcept {
+        return index_of(at) - first_lease;
+    }
+
+    [[nodiscard]] static constexpr queue_position lease_position(std::uint32_t place) noexcept {
+        return position_at(0, first_lease + place);
+    }
+
+    [[nodiscard, gnu::always_inline]] bool has_leases() const noexcept {
+        return has_takes && leases_.load(std::memory_order_acquire) != 0;
+    }
+
+    [[nodiscard]] queue_leases& leases() const noexcept {
+        if constexpr (has_takes) {
+            return *reinterpret_cast<queue_leases*>(
+                reinterpret_cast<char*>(&allocator_.bound_header()) +
+                leases_.load(std::memory_order_relaxed));
+        } else {
+            __builtin_unreachable();
+        }
+    }
+
+    [[nodiscard]] T* leased(std::uint32_t place) const noexcept {
+        return __builtin_launder(reinterpret_cast<T*>(leases().element(place)));
+    }
+
+    // Inside: the first element that has come back.
+    [[nodiscard, gnu::cold, gnu::noinline]] std::uint32_t first_returned() const noexcept {
+        if constexpr (has_takes) {
+            leases().return_from_dead(allocator_.bound_header());
+            return leases().first_returned();
+        } else {
+            return queue_leases::none;
+        }
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] std::uint32_t
+    copy_returned(T* values, std::uint32_t most) noexcept {
+        std::uint32_t copied = 0;
+        for (; copied < most; ++copied) {
+            const std::uint32_t place = first_returned();
+            if (place == queue_leases::none) {
+                break;
+            }
+            std::memcpy(values + copied, leased(place), sizeof(T));
+            end_lease(lease_position(place));
+        }
+        return copied;
     }
 
     // ---- entering a side
@@ -37322,7 +37811,7 @@ class queue_core : queue_words<T, Allocator> {
     [[nodiscard, gnu::always_inline]] outcome enter(consumers_side& consumers, pop /*to*/) {
         const entry entered = consumers.template enter<RunsCode>(
             allocator_, taken_, [this]() __attribute__((always_inline)) {
-                return has_items() || closed_.load(std::memory_order_acquire) == 1;
+                return has_items() || has_leases() || closed_.load(std::memory_order_acquire) == 1;
             });
         if (entered == entry::done) [[likely]] {
             return outcome::done;
@@ -37370,6 +37859,9 @@ class queue_core : queue_words<T, Allocator> {
     void repair(pop /*side*/) noexcept {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         taken_.store(head_.load(std::memory_order_acquire), std::memory_order_relaxed);
+        if (has_leases()) {
+            leases().forget_from(head_.load(std::memory_order_relaxed));
+        }
     }
 
     // Where the published elements end: in lines, in the last line up to where the producers have
@@ -37696,6 +38188,14 @@ class queue_core : queue_words<T, Allocator> {
                 [[unlikely]] {
                 return entered;
             }
+            if (has_leases()) [[unlikely]] {
+                if (const std::uint32_t back = first_returned(); back != queue_leases::none) {
+                    receive(leased(back));
+                    end_lease(lease_position(back));
+                    consumers.template leave<false>();
+                    return outcome::done;
+                }
+            }
             const queue_position at = oldest();
             const queue_position known = published_from(at);
             if (ahead_by(known, at) <= 0) [[unlikely]] {
@@ -37891,6 +38391,17 @@ class queue_core : queue_words<T, Allocator> {
         if (ahead_by(published_from(at), at) > 0) {
             return outcome::done;
         }
+        if constexpr (has_takes) {
+            if (has_leases()) {
+                using rest = queue_leases::rest;
+                const rest left = leases().what_is_left(allocator_.bound_header());
+                if (left != rest::none) {
+                    return left == rest::returned ? outcome::done
+                           : left == rest::others ? outcome::blocked
+                                                  : outcome::closed;
+                }
+            }
+        }
         closed_.store(drained, std::memory_order_release);
         items_.wake_all(); // the other waiters: no more elements will come
         return outcome::closed;
@@ -37983,6 +38494,11 @@ class queue_core : queue_words<T, Allocator> {
             }
             for_each([this](T& element, queue_position /*after*/) noexcept { destroy(element); });
         }
+        if constexpr (has_takes) {
+            if (has_leases()) {
+                deallocate(allocator_.bound_header(), std::addressof(leases()));
+            }
+        }
         this->free_ring();
         keep_stores_of(this);
         return true;
@@ -37994,8 +38510,8 @@ class queue_core : queue_words<T, Allocator> {
 COHOLD_NAMESPACE_END
 
 #endif
-// What holds a place of a queue: a slot, which the program fills in place, and a view of the
-// element that comes next.
+// What holds a place of a queue: a slot, which the program fills in place, a view of the element
+// that comes next, and a lease of an element that comes back unless it is done.
 #ifndef COHOLD_CONTAINER_DETAIL_QUEUE_GUARDS_HPP
 #define COHOLD_CONTAINER_DETAIL_QUEUE_GUARDS_HPP
 
@@ -38155,6 +38671,62 @@ class queue_view {
     unsigned exceptions_ = 0;
 };
 
+/// An element that this process has taken out of a queue, until done(): that removes it for good.
+/// If the lease is destroyed without that, or the process is killed, the element is back in the
+/// queue, in front of all that was pushed after it. It holds up nobody meanwhile. Movable, also to
+/// another thread of the process; the queue must outlive it.
+template <class T, class Core>
+class queue_lease {
+  public:
+    /// Empty.
+    queue_lease() noexcept = default;
+
+    queue_lease(Core& core, queue_position at) noexcept
+        : hold_(core, at), attempts_(core.attempts(at)) {}
+
+    queue_lease(queue_lease&&) noexcept = default;
+
+    queue_lease& operator=(queue_lease&& other) noexcept {
+        if (this != &other) {
+            this->~queue_lease();
+            ::new (static_cast<void*>(this)) queue_lease(std::move(other));
+        }
+        return *this;
+    }
+
+    ~queue_lease() { give_back(); }
+
+    /// False if there is no element: the queue was empty; or after done() or give_back().
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(hold_); }
+
+    [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND {
+        return *hold_.place();
+    }
+
+    [[nodiscard]] const T* operator->() const noexcept COHOLD_LIFETIMEBOUND {
+        return hold_.place();
+    }
+
+    /// How often the element has been taken: 1 the first time. Greater: it has come back, because
+    /// its process was killed, or gave it back.
+    [[nodiscard]] unsigned attempts() const noexcept { return attempts_; }
+
+    /// Removes the element for good, and leaves the lease empty. False if it was empty, or is a
+    /// copy in a forked child.
+    bool done() noexcept {
+        return hold_.end([](Core& core, queue_position at) { core.end_lease(at); });
+    }
+
+    /// Puts the element back to its place.
+    void give_back() noexcept {
+        hold_.end([](Core& core, queue_position at) { core.give_back(at); });
+    }
+
+  private:
+    queue_hold<Core> hold_;
+    unsigned attempts_ = 0;
+};
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -38233,6 +38805,9 @@ class basic_queue {
     using slot = queue_slot<T, core>;
     /// The oldest element, in place: see front().
     using view = queue_view<T, core>;
+
+    /// An element that comes back unless it is done: see take().
+    using lease = queue_lease<T, core>;
 
     /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
     /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
@@ -38347,14 +38922,14 @@ class basic_queue {
     /// Like pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
-        return received([&](auto& into) { return take(for_long(patience), into); });
+        return received([&](auto& into) { return get(for_long(patience), into); });
     }
 
     /// Like pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
         return received(
-            [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
+            [&](auto& into) { return until(moment, [&](auto when) { return get(when, into); }); });
     }
 
     /// Like pop, but assigns the oldest element to `value`; returns false, with `value` unchanged,
@@ -38389,7 +38964,7 @@ class basic_queue {
     {
         return until(moment, [&](auto when) {
                    assigned into{value};
-                   return take(when, into);
+                   return get(when, into);
                }) == outcome::done;
     }
 
@@ -38485,6 +39060,41 @@ class basic_queue {
         });
     }
 
+    /// Takes the oldest element, for work that must not be lost: done() of the lease removes it for
+    /// good. If the lease is destroyed without that, or the process is killed, the element is the
+    /// next one again, before all that was pushed after it; attempts() of the lease tells. So each
+    /// element is delivered at least once. Waits while there is none; the lease is empty once the
+    /// queue is closed, all its elements are taken, and no other process has any. Only for
+    /// trivially copyable elements, and not in a queue that overwrites. Meanwhile others push and
+    /// take: a taken element leaves its place to the next, and size() does not count it. What a
+    /// killed process had comes back when another consumer looks, a millisecond later at most; one
+    /// that waits looks at least eight times a second. Errors: as for
+    /// pop; errc::out_of_space, the first time, if there is no memory for as many elements as can
+    /// be taken at the same time: 256, or capacity() if that is less. Then it waits for one of
+    /// these to end. Complexity: a look at each of the places for these.
+    [[nodiscard]] lease take() {
+        return hold<lease>([&](auto& at) { return lease_in_time(for_ever, at); });
+    }
+
+    /// Like take, but does not wait: the lease is empty if there is no element at once.
+    [[nodiscard]] lease try_take() {
+        return hold<lease>([&](auto& at) { return leased_at_once(at); });
+    }
+
+    /// Like take, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    [[nodiscard]] lease take_for(const Duration& patience) {
+        return hold<lease>([&](auto& at) { return lease_in_time(for_long(patience), at); });
+    }
+
+    /// Like take, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] lease take_until(const TimePoint& moment) {
+        return hold<lease>([&](auto& at) {
+            return until(moment, [&](auto when) { return lease_in_time(when, at); });
+        });
+    }
+
     // The same functions for callers that want to know the reason. `ec` is clear if the element has
     // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
     // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
@@ -38559,7 +39169,7 @@ class basic_queue {
 
     /// Like pop; errc::closed.
     std::optional<T> pop(std::error_code& ec) {
-        return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
+        return received(std::errc::timed_out, ec, [&](auto& into) { return get(for_ever, into); });
     }
 
     /// Like try_pop; errc::empty, busy or closed.
@@ -38573,14 +39183,14 @@ class basic_queue {
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
         return received(std::errc::timed_out, ec,
-                        [&](auto& into) { return take(for_long(patience), into); });
+                        [&](auto& into) { return get(for_long(patience), into); });
     }
 
     /// Like pop_until; std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
         return received(std::errc::timed_out, ec, [&](auto& into) {
-            return until(moment, [&](auto when) { return take(when, into); });
+            return until(moment, [&](auto when) { return get(when, into); });
         });
     }
 
@@ -38588,7 +39198,7 @@ class basic_queue {
     bool pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
-        return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
+        return take_or_tell(ec, value, [&](auto& into) { return get(for_ever, into); });
     }
 
     /// Like try_pop(T&); errc::empty, busy or closed.
@@ -38605,7 +39215,7 @@ class basic_queue {
     bool pop_for(T& value, const Duration& patience, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
-        return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
+        return take_or_tell(ec, value, [&](auto& into) { return get(for_long(patience), into); });
     }
 
     /// Like pop_until(T&, …); std::errc::timed_out or errc::closed.
@@ -38614,7 +39224,7 @@ class basic_queue {
         requires std::is_move_assignable_v<T>
     {
         return take_or_tell(ec, value, [&](auto& into) {
-            return until(moment, [&](auto when) { return take(when, into); });
+            return until(moment, [&](auto when) { return get(when, into); });
         });
     }
 
@@ -38707,6 +39317,32 @@ class basic_queue {
         });
     }
 
+    /// Like take; errc::closed.
+    [[nodiscard]] lease take(std::error_code& ec) {
+        return hold<lease>(std::errc::timed_out, ec,
+                           [&](auto& at) { return lease_in_time(for_ever, at); });
+    }
+
+    /// Like try_take; errc::empty (also if no more can be taken at the same time), busy or closed.
+    [[nodiscard]] lease try_take(std::error_code& ec) {
+        return hold<lease>(errc::empty, ec, [&](auto& at) { return leased_at_once(at); });
+    }
+
+    /// Like take_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    [[nodiscard]] lease take_for(const Duration& patience, std::error_code& ec) {
+        return hold<lease>(std::errc::timed_out, ec,
+                           [&](auto& at) { return lease_in_time(for_long(patience), at); });
+    }
+
+    /// Like take_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    [[nodiscard]] lease take_until(const TimePoint& moment, std::error_code& ec) {
+        return hold<lease>(std::errc::timed_out, ec, [&](auto& at) {
+            return until(moment, [&](auto when) { return lease_in_time(when, at); });
+        });
+    }
+
     /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
     /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
     /// see its element before they see the end.
@@ -38714,7 +39350,8 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
-    /// The number of elements, including one that is just being popped. An estimate while other
+    /// The number of elements, including one that is just being popped, but not those that are
+    /// taken. With what has come back, it can be more than capacity(). An estimate while other
     /// threads use the queue.
     [[nodiscard]] std::size_t size() const noexcept { return core_.size(); }
 
@@ -38806,7 +39443,7 @@ class basic_queue {
         std::size_t count = pop_batch(values, why);
         if (count == 0 && is_to_wait(why)) {
             const auto first = [&](T&& element) { values[0] = std::move(element); };
-            why = take(for_ever, first);
+            why = get(for_ever, first);
             if (why == outcome::done) {
                 count = 1 + pop_batch(values.subspan(1), why);
             }
@@ -38876,7 +39513,7 @@ class basic_queue {
     template <class When>
     bool take_into(const When& when, T& value) {
         assigned into{value};
-        return take(when, into) == outcome::done;
+        return get(when, into) == outcome::done;
     }
 
     // What get(receiver) hands to the receiver, if it returns that it did.
@@ -38919,10 +39556,11 @@ class basic_queue {
         return [&patience] { return deadline::in(to_nanoseconds(patience)); };
     }
 
-    // A slot or view of the position that find() gives, if it returns outcome::done; else an empty
-    // one.
+    // A guard of the position that find() gives, if it returns outcome::done; else an empty one.
     template <class Guard, class Find>
     Guard hold(const Find& find) {
+        static_assert(!std::is_same_v<Guard, lease> || !Overflow::overwrites,
+                      "cohold: elements of a queue that overwrites are not taken: use pop");
         static_assert(std::is_trivially_copyable_v<T>,
                       "cohold: only trivially copyable elements are written and read in place; "
                       "use emplace and pop");
@@ -38932,7 +39570,11 @@ class basic_queue {
 
     template <class Guard, class Code, class Find>
     Guard hold(Code not_now, std::error_code& ec, const Find& find) {
-        core_.prepare_to_stay(std::is_same_v<Guard, slot>, ec);
+        if constexpr (std::is_same_v<Guard, lease>) {
+            core_.prepare_to_lease(ec);
+        } else {
+            core_.prepare_to_stay(std::is_same_v<Guard, slot>, ec);
+        }
         if (ec) {
             return Guard();
         }
@@ -38953,6 +39595,27 @@ class basic_queue {
     outcome front_in_time(const When& when, queue_position& at) {
         auto attempt = [&] { return core_.try_front(at); };
         return in_time(when, core_.items(), attempt).what;
+    }
+
+    outcome leased_at_once(queue_position& at) {
+        const outcome result = core_.try_lease(at);
+        if (result == outcome::done) {
+            core_.notify_spaces(1);
+        }
+        return result;
+    }
+
+    template <class When>
+    outcome lease_in_time(const When& when, queue_position& at) {
+        auto attempt = [&] { return core_.try_lease(at); };
+        const wait_result result = in_time(when, core_.items(), attempt);
+        if (result.what == outcome::done) {
+            if (many_consumers && result.slept) {
+                core_.notify_items(1); // there may be an element for another sleeper
+            }
+            core_.notify_spaces(1);
+        }
+        return result.what;
     }
 
     // Of an attempt that is held, see enter_slowly(). For two milliseconds in all: by then it is
@@ -39001,7 +39664,7 @@ class basic_queue {
     }
 
     template <class When, class Receive>
-    outcome take(const When& when, Receive& receive) {
+    outcome get(const When& when, Receive& receive) {
         const outcome result = taken_at_once(receive);
         return is_to_wait(result) ? wait_to_take(when, receive) : result;
     }
