@@ -912,11 +912,11 @@ TEST_CASE("wrong types, wrong names and wrong alignments in a segment") {
         invalid("destroy object", [&](std::error_code& ec) { must(!made.destroy<int>(name, ec)); });
     }
 
-    struct alignas(8192) wide {
-        char bytes[8192];
+    struct alignas(4 << 20) wide {
+        char bytes[4 << 20];
     };
 
-    refuses(errc::invalid_alignment, std::errc::invalid_argument, {"allocate", "alignment 8192"},
+    refuses(errc::invalid_alignment, std::errc::invalid_argument, {"allocate", "alignment 4194304"},
             [&](std::error_code& ec) {
                 CHECK(made.allocator<wide>().try_allocate(1) == nullptr);
                 ec = last_failure().code();

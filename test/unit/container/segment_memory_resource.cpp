@@ -88,7 +88,7 @@ TEST_CASE("the interface of std::pmr::memory_resource") {
     CHECK(memory == same);
     CHECK(memory != other);
     CHECK(memory != *std::pmr::new_delete_resource());
-    for (const std::size_t alignment : {1U, 8U, 64U, 4096U}) {
+    for (const std::size_t alignment : {1U, 8U, 64U, 4096U, 8192U}) {
         void* const block = memory.allocate(100, alignment);
         CHECK(reinterpret_cast<std::uintptr_t>(block) % alignment == 0);
         same.deallocate(block, 100, alignment);
@@ -100,7 +100,7 @@ TEST_CASE("the interface of std::pmr::memory_resource") {
     } catch (const cohold::failure& refused) {
         CHECK(refused.code() == cohold::errc::reserve_exceeded);
     }
-    CHECK_THROWS_AS(static_cast<void>(memory.allocate(8, 8192)), cohold::failure);
+    CHECK_THROWS_AS(static_cast<void>(memory.allocate(8, 4 << 20)), cohold::failure);
     segment_memory_resource none(shm_allocator<char>{});
     CHECK_THROWS_AS(static_cast<void>(none.allocate(8)), cohold::failure);
 }
