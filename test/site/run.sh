@@ -13,10 +13,10 @@ skipped=0
 
 # part COMMAND…: counts by the last line, which it keeps to itself.
 part() {
-    "$@" >"$out.log" 2>&1
+    "$@" >"$out-check.log" 2>&1
     status=$?
-    cat "$out.log"
-    counts=$(tail -n 1 "$out.log" | awk '/^[0-9]+ passed, [0-9]+ failed$/ { print $1, $3 }')
+    cat "$out-check.log"
+    counts=$(tail -n 1 "$out-check.log" | awk '/^[0-9]+ passed, [0-9]+ failed$/ { print $1, $3 }')
     [ -n "$counts" ] || { [ $status = 0 ] && counts="1 0" || counts="0 1"; }
     passed=$((passed + ${counts% *}))
     failed=$((failed + ${counts#* }))
@@ -38,6 +38,6 @@ if part sh docs/site.sh "$out"; then
         skipped=1
     fi
 fi
-rm -f "$out.log"
+rm -f "$out-check.log"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
