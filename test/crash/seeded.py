@@ -142,7 +142,7 @@ BUGS = [
      "                return false;\n"
      "            }\n",
      "            head_.store(after, std::memory_order_release);\n",
-     "queue", "try_pop_n, mpmc, large arrays, full, overwriting"),
+     "queue", "try_pop_n, mpmc, large arrays, full, three that are overwritten"),
     ("the_head_is_known_before_the_room_is",
      "        store_in_order(limit_, limit);\n"
      "        seen_head_.store(head, std::memory_order_relaxed);\n",
