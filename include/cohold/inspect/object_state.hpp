@@ -1,5 +1,5 @@
 // object_fact and object_holder: what the objects of the library say of themselves, without their
-// types: how full a queue is, who holds a lock, a loan or a message.
+// types: how full a queue is, the holders of locks, loans and messages.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_OBJECT_STATE_HPP
