@@ -33958,8 +33958,8 @@ COHOLD_INLINE outcome message_store::allocate(std::uint64_t length, std::uint32_
         return outcome::closed;
     }
     const auto want = static_cast<std::uint32_t>(units_for(length));
-    // No room was found for that many. Who waits does not ask what has been released since: it
-    // would take the lines of a consumer at work.
+    // No room was found for that many. A thread that waits does not ask what has been
+    // released since: it would take the lines of a consumer at work.
     const bool noted = want >= full_units_;
     if (noted && thorough && released_.load(std::memory_order_acquire) == full_at_) {
         return outcome::blocked;

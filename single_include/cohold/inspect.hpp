@@ -2793,7 +2793,7 @@ COHOLD_NAMESPACE_END
 
 #endif
 // object_fact and object_holder: what the objects of the library say of themselves, without their
-// types: how full a queue is, who holds a lock, a loan or a message.
+// types: how full a queue is, the holders of locks, loans and messages.
 #ifndef COHOLD_INSPECT_OBJECT_STATE_HPP
 #define COHOLD_INSPECT_OBJECT_STATE_HPP
 

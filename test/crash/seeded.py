@@ -7,6 +7,7 @@
 #   seeded.py --bug=NAME BUILD_DIR COMPILER…
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
+import argparse
 import concurrent.futures
 import os
 import pathlib
@@ -321,21 +322,20 @@ def bite(bug, build, compiler):
     return None
 
 
-def main(arguments):
-    wanted = BUGS[:FEW]
-    if arguments[0] == "--all":
-        wanted = BUGS
-        arguments = arguments[1:]
-    elif arguments[0].startswith("--bug="):
-        wanted = [bug for bug in BUGS if bug[0] == arguments[0][len("--bug="):]]
-        arguments = arguments[1:]
-    build = pathlib.Path(arguments[0])
+def main():
+    parser = argparse.ArgumentParser(description="Fails if the rig does not find a seeded bug.")
+    parser.add_argument("--all", action="store_true", help="all bugs; by default, the first few")
+    parser.add_argument("--bug", choices=[bug[0] for bug in BUGS], metavar="NAME", help="only this one")
+    parser.add_argument("build", type=pathlib.Path, help="the directory for what is built")
+    parser.add_argument("compiler", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    wanted = [bug for bug in BUGS if given.all or bug[0] == given.bug] or BUGS[:FEW]
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        wrong = [w for w in pool.map(lambda bug: bite(bug, build, arguments[1:]), wanted) if w]
+        wrong = [w for w in pool.map(lambda bug: bite(bug, given.build, given.compiler), wanted) if w]
     for each in wrong:
         print(each)
     print(f"{len(wanted) - len(wrong)} passed, {len(wrong)} failed") # bugs pass when they are found
-    return 1 if wrong or not wanted else 0
+    return 1 if wrong else 0
 
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
