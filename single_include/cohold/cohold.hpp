@@ -11657,7 +11657,13 @@ class heap {
             return heap_.adopt_slab(which, owner, list);
         }
 
-        // Gives a slab back to the heap if it is parked and has no block in use.
+        // Is it still the slab with the blocks from that offset on? Does not touch it if it is not.
+        [[nodiscard]] bool has_slab(const slab& known, std::uint64_t begin) const noexcept {
+            return heap_.slab_around(begin) == &known;
+        }
+
+        // Gives a slab, which must still be there, back to the heap if it is parked and has no
+        // block in use.
         [[nodiscard, gnu::cold]] bool take_back(slab& returned, std::uint64_t id) noexcept {
             return heap_.take_back(returned, id);
         }
@@ -11736,6 +11742,12 @@ class heap {
     }
 
     [[nodiscard]] bool has_orphans(std::uint32_t which) noexcept;
+
+    // May pages of free blocks have been given back? Then nothing that may have been freed can be
+    // looked at without the lock.
+    [[nodiscard]] bool is_trimmed() noexcept {
+        return header().trimmed.load(std::memory_order_relaxed) != 0;
+    }
 
     // What a free block of that size at that place could give back: its whole pages, without the
     // words of the heap.
@@ -12967,9 +12979,6 @@ COHOLD_INLINE void heap::destroy_slab(slab& destroyed) noexcept {
 }
 
 COHOLD_INLINE bool heap::take_back(slab& returned, std::uint64_t id) noexcept {
-    if (slab_at(offset_of(&returned)) != &returned) {
-        return false;
-    }
     // If this process is killed, the next holder of the lock undoes the claim.
     log_[0] = {offset_of(&returned.state) + claim_bit, slab_word(id, slab_state::parked)};
     put_word(log_size_, 1);
@@ -13262,6 +13271,14 @@ class slab_cache {
     // hand.
     [[nodiscard]] bool use_next_word(std::uint32_t which, std::uint32_t from) noexcept;
 
+    // Calls look() for a slab that is not active. Others may take such a slab back, and then trim()
+    // the page of its descriptor: so after the first trim() this needs the lock. Returns what
+    // look() does; `gone` if the slab is no longer there, and `busy` if that cannot be told.
+    enum class sight { yes, no, gone, busy };
+
+    template <class Look>
+    [[nodiscard]] sight look_at(const node& known, const Look& look) const noexcept;
+
     [[nodiscard]] bool activate(std::uint32_t which, std::uint32_t activated) noexcept;
 
     static void park(const node& parked) noexcept {
@@ -13272,7 +13289,7 @@ class slab_cache {
     // Makes blocks that others have freed in an active slab free for its owner.
     [[nodiscard, gnu::cold]] bool collect(const node& from) noexcept;
 
-    [[nodiscard]] static bool has_frees_of_others(const node& from) noexcept;
+    [[nodiscard]] bool has_frees_of_others(const node& from) const noexcept;
 
     // Called when a word of a slab has only free blocks: gives back the slab if it is free, unless
     // it is the only one of its class with free blocks.
@@ -13459,17 +13476,32 @@ COHOLD_INLINE bool slab_cache::use_next_word(std::uint32_t which, std::uint32_t 
     return false;
 }
 
+template <class Look>
+slab_cache::sight slab_cache::look_at(const node& known, const Look& look) const noexcept {
+    if (!all().is_trimmed()) [[likely]] {
+        return look();
+    }
+    const heap::change change(all(), process_word());
+    return !change                                              ? sight::busy
+           : change.has_slab(*known.at, offset_of(known.begin)) ? look()
+                                                                : sight::gone;
+}
+
 COHOLD_INLINE bool slab_cache::activate(std::uint32_t which, std::uint32_t activated) noexcept {
     const node& own = holdings_[which].nodes[activated];
-    if (own.at->change_state(own.id, slab_state::parked, slab_state::active)) {
-        return true;
-    }
-    if (get_word(own.at->state) == slab_word(own.id, slab_state::claimed)) {
+    const sight found = look_at(own, [&own]() noexcept {
+        if (own.at->change_state(own.id, slab_state::parked, slab_state::active)) {
+            return sight::yes;
+        }
+        return get_word(own.at->state) == slab_word(own.id, slab_state::claimed) ? sight::busy
+                                                                                 : sight::gone;
+    });
+    if (found == sight::busy) {
         mark(hands_[which], activated); // later, perhaps
-    } else {
+    } else if (found != sight::yes) {
         drop_node(which, activated);
     }
-    return false;
+    return found == sight::yes;
 }
 
 COHOLD_INLINE bool slab_cache::collect(const node& from) noexcept {
@@ -13506,12 +13538,14 @@ COHOLD_INLINE bool slab_cache::collect(const node& from) noexcept {
     return any;
 }
 
-COHOLD_INLINE bool slab_cache::has_frees_of_others(const node& from) noexcept {
-    std::uint64_t any = 0;
-    for (std::uint32_t i = 0; i < (from.count + 63) / 64; ++i) {
-        any |= get_word(from.at->remote(i)) | get_word(from.at->promised(i));
-    }
-    return any != 0;
+COHOLD_INLINE bool slab_cache::has_frees_of_others(const node& from) const noexcept {
+    return look_at(from, [&from]() noexcept {
+               std::uint64_t any = 0;
+               for (std::uint32_t i = 0; i < (from.count + 63) / 64; ++i) {
+                   any |= get_word(from.at->remote(i)) | get_word(from.at->promised(i));
+               }
+               return any != 0 ? sight::yes : sight::no;
+           }) == sight::yes;
 }
 
 // ---- getting slabs
@@ -13726,7 +13760,12 @@ COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
                                                             std::uint32_t place) noexcept {
     hand& at = hands_[which];
     const std::uint32_t held = node_of(from, which, place);
-    if (held == 0 || held == at.node || !from.is_free()) {
+    if (held == 0 || held == at.node) {
+        return;
+    }
+    const node& own = holdings_[which].nodes[held];
+    if (look_at(own, [&from]() noexcept { return from.is_free() ? sight::yes : sight::no; }) !=
+        sight::yes) {
         return;
     }
     if (at.node == 0) { // are there others?
@@ -13740,7 +13779,8 @@ COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
     bool gone = false;
     {
         heap::change change(all(), process_word());
-        gone = change && change.take_back(from, holdings_[which].nodes[held].id);
+        gone =
+            change && change.has_slab(from, offset_of(own.begin)) && change.take_back(from, own.id);
     }
     if (gone) {
         drop_node(which, held);

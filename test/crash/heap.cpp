@@ -77,6 +77,11 @@ void make(const segment& where) {
     where.construct<stock>(crash::subject);
 }
 
+void make_trimmed(const segment& where) {
+    make(where);
+    where.trim();
+}
+
 auto with_blocks(std::size_t count, std::size_t size = bytes) {
     return [count, size](stock& it, const segment& where) { fill(where, it.mine, count, size); };
 }
@@ -204,12 +209,19 @@ void crash::declare(registry& all) {
             }).join();
         };
     };
-    for (const std::size_t to : {50u, 80u}) {
-        auto made =
-            all.add<stock>("shm_allocator::allocate",
-                           to == 50 ? "a slab's: freed by others" : "a slab's: emptied by others",
-                           make, [](const segment& where) { return get(where, 9); });
-        made.prepare(freed_by_others(47, to)).unhasty().once().meanwhile(take_back_too);
+
+    struct freed {
+        std::string setup;
+        void (*make)(const segment&);
+        std::size_t to;
+    };
+
+    for (const freed& each :
+         {freed{"freed by others", make, 50}, freed{"emptied by others", make, 80},
+          freed{"emptied by others, and trimmed before", make_trimmed, 80}}) {
+        auto made = all.add<stock>("shm_allocator::allocate", "a slab's: " + each.setup, each.make,
+                                   [](const segment& where) { return get(where, 9); });
+        made.prepare(freed_by_others(47, each.to)).unhasty().once().meanwhile(take_back_too);
         for (std::size_t i = 1; i < 9; ++i) {
             made.also([i](const segment& where) { return get(where, i); });
         }
@@ -365,10 +377,6 @@ void crash::declare(registry& all) {
         .large();
 
     // Pages go back to the kernel, and come again.
-    const auto make_trimmed = [](const segment& where) {
-        make(where);
-        where.trim();
-    };
     all.add<stock>("segment::trim", "others come and go", make,
                    [](const segment& where) {
                        where.trim();

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <dirent.h>
@@ -692,6 +693,39 @@ TEST_CASE("memory that was given back is an error, and no SIGBUS, where it canno
         }
         const auto all = memory.allocate(full.size() / 2);
         std::memset(all.get(), 1, full.size() / 2);
+        full.remove("x");
+    });
+}
+
+TEST_CASE("a thread whose slabs were taken back and trimmed gets an error, and no SIGBUS") {
+    support::check_child([] {
+        enter_small_world();
+        resize("/dev/shm", "size=16m");
+        const auto full = segment<>::create("x", {.size = 8 * mebibyte, .reserve = 16 * mebibyte});
+        auto memory = full.allocator<char>();
+        std::vector<offset_ptr<char>> blocks;
+        for (int i = 0; i < 40000; ++i) {
+            blocks.push_back(memory.allocate(64));
+        }
+        std::thread([&] {
+            for (const auto& each : blocks) {
+                memory.deallocate(each, 64);
+            }
+            CHILD_CHECK(full.trim() > 7 * mebibyte);
+            take_the_rest("/dev/shm/rest");
+        }).join();
+        CHILD_CHECK(free_bytes("/dev/shm") == 0);
+        std::error_code ec;
+        std::size_t count = 0;
+        while (memory.allocate(64, ec) != nullptr) {
+            ++count;
+        }
+        CHILD_CHECK(ec == errc::out_of_space);
+        ::unlink("/dev/shm/rest");
+        while (memory.allocate(64, ec) != nullptr) {
+            ++count;
+        }
+        CHILD_CHECK(count > blocks.size());
         full.remove("x");
     });
 }

@@ -173,7 +173,13 @@ class heap {
             return heap_.adopt_slab(which, owner, list);
         }
 
-        // Gives a slab back to the heap if it is parked and has no block in use.
+        // Is it still the slab with the blocks from that offset on? Does not touch it if it is not.
+        [[nodiscard]] bool has_slab(const slab& known, std::uint64_t begin) const noexcept {
+            return heap_.slab_around(begin) == &known;
+        }
+
+        // Gives a slab, which must still be there, back to the heap if it is parked and has no
+        // block in use.
         [[nodiscard, gnu::cold]] bool take_back(slab& returned, std::uint64_t id) noexcept {
             return heap_.take_back(returned, id);
         }
@@ -252,6 +258,12 @@ class heap {
     }
 
     [[nodiscard]] bool has_orphans(std::uint32_t which) noexcept;
+
+    // May pages of free blocks have been given back? Then nothing that may have been freed can be
+    // looked at without the lock.
+    [[nodiscard]] bool is_trimmed() noexcept {
+        return header().trimmed.load(std::memory_order_relaxed) != 0;
+    }
 
     // What a free block of that size at that place could give back: its whole pages, without the
     // words of the heap.

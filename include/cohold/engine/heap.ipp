@@ -927,9 +927,6 @@ COHOLD_INLINE void heap::destroy_slab(slab& destroyed) noexcept {
 }
 
 COHOLD_INLINE bool heap::take_back(slab& returned, std::uint64_t id) noexcept {
-    if (slab_at(offset_of(&returned)) != &returned) {
-        return false;
-    }
     // If this process is killed, the next holder of the lock undoes the claim.
     log_[0] = {offset_of(&returned.state) + claim_bit, slab_word(id, slab_state::parked)};
     put_word(log_size_, 1);

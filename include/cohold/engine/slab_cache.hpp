@@ -225,6 +225,14 @@ class slab_cache {
     // hand.
     [[nodiscard]] bool use_next_word(std::uint32_t which, std::uint32_t from) noexcept;
 
+    // Calls look() for a slab that is not active. Others may take such a slab back, and then trim()
+    // the page of its descriptor: so after the first trim() this needs the lock. Returns what
+    // look() does; `gone` if the slab is no longer there, and `busy` if that cannot be told.
+    enum class sight { yes, no, gone, busy };
+
+    template <class Look>
+    [[nodiscard]] sight look_at(const node& known, const Look& look) const noexcept;
+
     [[nodiscard]] bool activate(std::uint32_t which, std::uint32_t activated) noexcept;
 
     static void park(const node& parked) noexcept {
@@ -235,7 +243,7 @@ class slab_cache {
     // Makes blocks that others have freed in an active slab free for its owner.
     [[nodiscard, gnu::cold]] bool collect(const node& from) noexcept;
 
-    [[nodiscard]] static bool has_frees_of_others(const node& from) noexcept;
+    [[nodiscard]] bool has_frees_of_others(const node& from) const noexcept;
 
     // Called when a word of a slab has only free blocks: gives back the slab if it is free, unless
     // it is the only one of its class with free blocks.

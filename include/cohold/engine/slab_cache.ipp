@@ -143,17 +143,32 @@ COHOLD_INLINE bool slab_cache::use_next_word(std::uint32_t which, std::uint32_t 
     return false;
 }
 
+template <class Look>
+slab_cache::sight slab_cache::look_at(const node& known, const Look& look) const noexcept {
+    if (!all().is_trimmed()) [[likely]] {
+        return look();
+    }
+    const heap::change change(all(), process_word());
+    return !change                                              ? sight::busy
+           : change.has_slab(*known.at, offset_of(known.begin)) ? look()
+                                                                : sight::gone;
+}
+
 COHOLD_INLINE bool slab_cache::activate(std::uint32_t which, std::uint32_t activated) noexcept {
     const node& own = holdings_[which].nodes[activated];
-    if (own.at->change_state(own.id, slab_state::parked, slab_state::active)) {
-        return true;
-    }
-    if (get_word(own.at->state) == slab_word(own.id, slab_state::claimed)) {
+    const sight found = look_at(own, [&own]() noexcept {
+        if (own.at->change_state(own.id, slab_state::parked, slab_state::active)) {
+            return sight::yes;
+        }
+        return get_word(own.at->state) == slab_word(own.id, slab_state::claimed) ? sight::busy
+                                                                                 : sight::gone;
+    });
+    if (found == sight::busy) {
         mark(hands_[which], activated); // later, perhaps
-    } else {
+    } else if (found != sight::yes) {
         drop_node(which, activated);
     }
-    return false;
+    return found == sight::yes;
 }
 
 COHOLD_INLINE bool slab_cache::collect(const node& from) noexcept {
@@ -190,12 +205,14 @@ COHOLD_INLINE bool slab_cache::collect(const node& from) noexcept {
     return any;
 }
 
-COHOLD_INLINE bool slab_cache::has_frees_of_others(const node& from) noexcept {
-    std::uint64_t any = 0;
-    for (std::uint32_t i = 0; i < (from.count + 63) / 64; ++i) {
-        any |= get_word(from.at->remote(i)) | get_word(from.at->promised(i));
-    }
-    return any != 0;
+COHOLD_INLINE bool slab_cache::has_frees_of_others(const node& from) const noexcept {
+    return look_at(from, [&from]() noexcept {
+               std::uint64_t any = 0;
+               for (std::uint32_t i = 0; i < (from.count + 63) / 64; ++i) {
+                   any |= get_word(from.at->remote(i)) | get_word(from.at->promised(i));
+               }
+               return any != 0 ? sight::yes : sight::no;
+           }) == sight::yes;
 }
 
 // ---- getting slabs
@@ -410,7 +427,12 @@ COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
                                                             std::uint32_t place) noexcept {
     hand& at = hands_[which];
     const std::uint32_t held = node_of(from, which, place);
-    if (held == 0 || held == at.node || !from.is_free()) {
+    if (held == 0 || held == at.node) {
+        return;
+    }
+    const node& own = holdings_[which].nodes[held];
+    if (look_at(own, [&from]() noexcept { return from.is_free() ? sight::yes : sight::no; }) !=
+        sight::yes) {
         return;
     }
     if (at.node == 0) { // are there others?
@@ -424,7 +446,8 @@ COHOLD_INLINE void slab_cache::accept(const offer& found) noexcept {
     bool gone = false;
     {
         heap::change change(all(), process_word());
-        gone = change && change.take_back(from, holdings_[which].nodes[held].id);
+        gone =
+            change && change.has_slab(from, offset_of(own.begin)) && change.take_back(from, own.id);
     }
     if (gone) {
         drop_node(which, held);
