@@ -3047,7 +3047,8 @@ COHOLD_INLINE std::uint64_t object_reader::queue_size() {
     const std::uint32_t in_line = half(36);
     const auto bits = static_cast<unsigned>(std::bit_width(in_line));
     const std::uint64_t head = word(192);
-    if (ring == 0 || in_line > 56) {
+    if (ring == 0 || in_line > 56 ||
+        (in_line != 0 && !segment_.has(ring, (end >> bits) * std::uint64_t{64}))) {
         return 0;
     }
     const std::uint64_t each_line = in_line == 0 ? 1 : in_line;
@@ -3115,7 +3116,8 @@ COHOLD_INLINE void object_reader::read_pool() {
     const std::uint64_t table = pointer(40);
     const std::uint64_t count = word(48);
     std::uint64_t inside = 0;
-    if (table == 0 || count > segment_.size() / 8 || !segment_.has(table, count * 8)) {
+    if (table == 0 || count > segment_.size() / 96 || // the least that an object and its word take
+        !segment_.has(table, count * 8)) {
         return;
     }
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -3125,8 +3127,11 @@ COHOLD_INLINE void object_reader::read_pool() {
             continue;
         }
         inside += segment_.word(block + 32) != 0 ? 1u : 0u;
-        for (std::uint32_t slot = 0; slot < words * 64; ++slot) {
-            if ((segment_.word(block + 80 + slot / 64 * 8) >> slot % 64 & 1) != 0) {
+        for (std::uint32_t group = 0; group < words; ++group) {
+            for (std::uint64_t some = segment_.word(block + 80 + group * 8); some != 0;
+                 some &= some - 1) {
+                const std::uint32_t slot =
+                    group * 64 + static_cast<std::uint32_t>(std::countr_zero(some));
                 const std::uint64_t taken = segment_.word(participant_table::offset_of(slot));
                 held_by("loans", slot, (taken & 1) == 0, 1);
             }

@@ -195,6 +195,11 @@ TEST_CASE("objects whose bytes are damaged say something, and end") {
         }
     };
     spoil(&queue, sizeof queue, "queue");
+    // As many lines as fit into no segment, all of them claimed.
+    reinterpret_cast<std::uint32_t*>(&queue)[8] = UINT32_MAX;
+    reinterpret_cast<std::uint32_t*>(&queue)[9] = 1;
+    reinterpret_cast<std::uint64_t*>(&queue)[8] = 0x7fffffffu;
+    CHECK(state_of(made, "queue")["size"] == 0);
     spoil(&messages, 256, "messages");
     spoil(&pool, sizeof pool, "pool");
     spoil(&service, sizeof service, "service");
