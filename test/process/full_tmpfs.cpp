@@ -730,6 +730,33 @@ TEST_CASE("a thread whose slabs were taken back and trimmed gets an error, and n
     });
 }
 
+TEST_CASE("slabs are taken back where trimmed memory cannot be had again") {
+    support::check_child([] {
+        enter_small_world();
+        const auto full = segment<>::create("x", {.size = mebibyte / 2, .reserve = mebibyte});
+        auto memory = full.allocator<char>();
+        std::vector<offset_ptr<char>> blocks;
+        for (int i = 0; i < 3000; ++i) {
+            blocks.push_back(memory.allocate(64));
+        }
+        CHILD_CHECK(full.trim() > mebibyte / 8);
+        take_the_rest("/dev/shm/rest");
+        std::error_code ec;
+        CHILD_CHECK(memory.allocate(20000, ec) == nullptr);
+        CHILD_CHECK(ec == errc::out_of_space);
+        std::thread([&] { // the slabs' owner does not notice
+            for (const auto& each : blocks) {
+                memory.deallocate(each, 64);
+            }
+        })
+            .join();
+        const auto made = memory.allocate(20000, ec);
+        CHILD_CHECK(!ec);
+        std::memset(made.get(), 1, 20000);
+        full.remove("x");
+    });
+}
+
 TEST_CASE("a copy of a trimmed segment, which may lack other pages, is filled when it is opened") {
     support::check_child([] {
         enter_small_world();

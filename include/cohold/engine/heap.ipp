@@ -100,7 +100,8 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
     obstacle why;
     void* made = allocate_here(own_bounds(), need, alignment, 0, why);
-    if (made == nullptr && !why.is_there() && log_size_ == 0 && take_back_all() != 0) {
+    if (made == nullptr && why.damaged == 0 && log_size_ == 0 && take_back_all() != 0) {
+        why = {};
         made = allocate_here(own_bounds(), need, alignment, 0, why);
     }
     if (made == nullptr && !why.is_there()) {
