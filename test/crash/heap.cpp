@@ -445,6 +445,29 @@ void crash::declare(registry& all) {
             .once();
     }
 
+    const auto apart = [](stock& it, const segment& where) {
+        fill(where, it.mine, 3, 3000);
+        drop(where, it.mine, 1, 2);
+    };
+    all.add<stock>("shm_allocator::reallocate", "it grows where it is", make,
+                   [](stock& it, const segment& where) {
+                       return where.allocator<char>().reallocate(it.mine[0], 3000, 5000) != nullptr;
+                   })
+        .prepare(apart)
+        .unhasty()
+        .once();
+    // In a section the new block and the old one change together.
+    all.add<stock>("shm_allocator::reallocate", "it goes elsewhere, in a section", make,
+                   [](stock& it, const segment& where) {
+                       it.number.with([&](int& number) {
+                           it.mine[0] = where.allocator<char>().reallocate(it.mine[0], 3000, 20000);
+                           ++number;
+                       });
+                   })
+        .prepare(apart)
+        .unhasty()
+        .once();
+
     // Containers whose blocks grow where they are.
     const auto large = [](stock& it, const segment&) {
         it.numbers.assign(300, 1);

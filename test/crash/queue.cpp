@@ -516,6 +516,9 @@ void declare_takes(registry& all) {
     on_it("take_for", round, [](Q& q) {
         return q.it.take_for(std::chrono::seconds(1)).done();
     }).once();
+    on_it("take_until", round, [](Q& q) {
+        return q.it.take_until(std::chrono::steady_clock::now() + std::chrono::seconds(1)).done();
+    }).once();
     on_it(
         "try_take", round, [](Q& q) { static_cast<void>(q.it.try_take()); }, ", given back")
         .meanwhile(push);
