@@ -4391,8 +4391,8 @@ inline void unmap(void* at, std::size_t bytes) noexcept {
 // ---- pages that a forked child finds cleared
 
 // The pages that a handler of pthread_atfork(3) clears, for kernels that do not do it (gVisor
-// refuses MADV_WIPEONFORK). There a child that was made by a raw clone(2) cannot be distinguished
-// from its parent.
+// refuses MADV_WIPEONFORK; the user mode of qemu 7 accepts it and does nothing). There a child that
+// was made by a raw clone(2) cannot be distinguished from its parent.
 class pages_to_wipe {
   public:
     // False if there is not enough memory.
@@ -4419,6 +4419,9 @@ class pages_to_wipe {
     static inline constinit std::atomic<std::uint32_t> busy_{0};
     static inline constinit entry* first_ = nullptr;
 };
+
+// Does the kernel refuse MADV_WIPEONFORK where it cannot do it?
+[[nodiscard, gnu::cold]] bool wiping_is_believable() noexcept;
 
 // Makes the kernel clear a page in forked children. False and errno on failure.
 [[nodiscard, gnu::cold]] bool wipe_on_fork(void* page) noexcept;
@@ -4557,9 +4560,23 @@ COHOLD_INLINE void pages_to_wipe::wipe() noexcept {
     unlock();
 }
 
+// Some emulators of the kernel, like that of qemu before version 8, say yes to every advice and do
+// nothing. They betray themselves by saying so of shared memory, which no kernel clears.
+COHOLD_INLINE bool wiping_is_believable() noexcept {
+    void* const shared = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        return false;
+    }
+    const bool refused = ::madvise(shared, page_size(), MADV_WIPEONFORK) != 0;
+    ::munmap(shared, page_size());
+    return refused;
+}
+
 COHOLD_INLINE bool wipe_on_fork(void* page) noexcept {
-    return ::madvise(page, page_size(), MADV_WIPEONFORK) == 0 ||
-           (errno == EINVAL && pages_to_wipe::add(page));
+    if (::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+        return errno == EINVAL && pages_to_wipe::add(page);
+    }
+    return wiping_is_believable() || pages_to_wipe::add(page);
 }
 
 COHOLD_INLINE void forget_wiped(const void* page) noexcept {

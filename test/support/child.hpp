@@ -43,6 +43,7 @@ inline std::string own_name(std::string_view suffix) {
 // In a child, doctest's assertions would be lost: these write to standard error and set the exit
 // status.
 inline int child_failures = 0;
+inline bool in_child = false;
 
 inline void child_check(bool good, const char* what, const char* file, int line,
                         const std::string& more = {}) {
@@ -78,6 +79,7 @@ class child {
         std::fflush(nullptr);
         id_ = ::fork();
         if (id_ == 0) {
+            in_child = true;
             ::dup2(ends[1], 2);
             for (const int each : {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTERM, SIGINT}) {
                 ::signal(each, SIG_DFL); // doctest's handlers would report a crash of the parent
@@ -135,16 +137,22 @@ ending run_child(const Body& body) {
     return child(body).wait();
 }
 
-// A child that must do everything correctly.
+// A child that must do everything correctly; also one of a child, to which its failures are
+// reported.
 template <class Body>
 void check_child(const Body& body) {
     const ending how = run_child(body);
+    if (in_child) {
+        child_check(how.signal == 0 && how.code == 0, "a child's child", __FILE__, __LINE__,
+                    how.text);
+        return;
+    }
     INFO(how.text);
     CHECK(how.signal == 0);
     CHECK(how.code == 0);
 }
 
-// The same inside a child, for a child of its own.
+// The same inside a child, for a child of its own; says where.
 template <class Body>
 void child_check_child(const Body& body, const char* file, int line) {
     const ending how = run_child(body);

@@ -94,8 +94,8 @@ inline void unmap(void* at, std::size_t bytes) noexcept {
 // ---- pages that a forked child finds cleared
 
 // The pages that a handler of pthread_atfork(3) clears, for kernels that do not do it (gVisor
-// refuses MADV_WIPEONFORK). There a child that was made by a raw clone(2) cannot be distinguished
-// from its parent.
+// refuses MADV_WIPEONFORK; the user mode of qemu 7 accepts it and does nothing). There a child that
+// was made by a raw clone(2) cannot be distinguished from its parent.
 class pages_to_wipe {
   public:
     // False if there is not enough memory.
@@ -122,6 +122,9 @@ class pages_to_wipe {
     static inline constinit std::atomic<std::uint32_t> busy_{0};
     static inline constinit entry* first_ = nullptr;
 };
+
+// Does the kernel refuse MADV_WIPEONFORK where it cannot do it?
+[[nodiscard, gnu::cold]] bool wiping_is_believable() noexcept;
 
 // Makes the kernel clear a page in forked children. False and errno on failure.
 [[nodiscard, gnu::cold]] bool wipe_on_fork(void* page) noexcept;

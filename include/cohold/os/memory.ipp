@@ -98,9 +98,23 @@ COHOLD_INLINE void pages_to_wipe::wipe() noexcept {
     unlock();
 }
 
+// Some emulators of the kernel, like that of qemu before version 8, say yes to every advice and do
+// nothing. They betray themselves by saying so of shared memory, which no kernel clears.
+COHOLD_INLINE bool wiping_is_believable() noexcept {
+    void* const shared = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        return false;
+    }
+    const bool refused = ::madvise(shared, page_size(), MADV_WIPEONFORK) != 0;
+    ::munmap(shared, page_size());
+    return refused;
+}
+
 COHOLD_INLINE bool wipe_on_fork(void* page) noexcept {
-    return ::madvise(page, page_size(), MADV_WIPEONFORK) == 0 ||
-           (errno == EINVAL && pages_to_wipe::add(page));
+    if (::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+        return errno == EINVAL && pages_to_wipe::add(page);
+    }
+    return wiping_is_believable() || pages_to_wipe::add(page);
 }
 
 COHOLD_INLINE void forget_wiped(const void* page) noexcept {
