@@ -866,6 +866,11 @@ class shm_basic_string : public detail::iterable<detail::string_storage<Char, Tr
 
 /// Text in shared memory.
 using shm_string = shm_basic_string<char>;
+/// The same in UTF-8, UTF-16 and UTF-32, and of wide characters, which have 32 bits on Linux.
+using shm_u8string = shm_basic_string<char8_t>;
+using shm_u16string = shm_basic_string<char16_t>;
+using shm_u32string = shm_basic_string<char32_t>;
+using shm_wstring = shm_basic_string<wchar_t>;
 
 template <class Char, class Traits>
 inline constexpr bool enable_shareable<shm_basic_string<Char, Traits, shm_allocator<Char>>> = true;

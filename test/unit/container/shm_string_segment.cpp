@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <random>
 #include <string>
@@ -19,7 +20,9 @@
 
 #include <cohold/container/shm_deque.hpp>
 #include <cohold/container/shm_list.hpp>
+#include <cohold/container/shm_map.hpp>
 #include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_set.hpp>
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/policy/memfd.hpp>
@@ -148,6 +151,48 @@ TEST_CASE_TEMPLATE("text of any length becomes an element in place", C, shm_vect
         all.push_front(text);
         CHECK(all.front() == text);
     }
+}
+
+TEST_CASE_TEMPLATE("ranges of texts become elements in place", C, shm_vector<shm_string>,
+                   cohold::shm_list<shm_string>, cohold::shm_deque<shm_string>) {
+    const segment here = make();
+    auto& all = here.construct<C>("all");
+    const std::vector<std::string> texts{std::string(sentence), "short"};
+    const std::array<const char*, 1> literals{"a literal"};
+    all.append_range(texts);
+    all.insert_range(all.begin(), std::array{sentence});
+    all.append_range(literals);
+    CHECK(std::ranges::equal(all, std::array{sentence, sentence, "short"sv, "a literal"sv}));
+    const C other(cohold::from_range, texts, here.allocator<shm_string>());
+    CHECK(std::equal(other.begin(), other.end(), texts.begin(), texts.end()));
+}
+
+TEST_CASE("ranges of pairs of texts become elements of maps in place") {
+    const segment here = make();
+    using map = cohold::shm_map<shm_string, shm_string>;
+    auto& all = here.construct<map>("all");
+    const std::map<std::string, std::string> texts{{std::string(sentence), "short"},
+                                                   {"short", std::string(sentence)}};
+    all.insert_range(texts);
+    CHECK(all.size() == 2);
+    CHECK(all.at(sentence) == "short");
+    CHECK(all.at("short") == sentence);
+    static_assert(!cohold::detail::container_compatible_range<std::vector<int>, map::value_type>);
+    auto& keys = here.construct<cohold::shm_set<shm_string>>("keys");
+    keys.insert_range(std::vector<std::string>{std::string(sentence), "short"});
+    CHECK(keys.contains(sentence));
+}
+
+TEST_CASE("text in other units is text, too") {
+    const segment here = make();
+    auto& wide = here.construct<shm_vector<cohold::shm_wstring>>("wide");
+    wide.emplace_back(L"a text that does not fit into the string itself");
+    wide.emplace_back(L"short");
+    CHECK(wide[0].size() == sentence.size());
+    CHECK(here.construct<cohold::shm_u8string>("8", u8"text") == u8"text");
+    CHECK(here.construct<cohold::shm_u16string>("16", u"text") == u"text");
+    CHECK(here.construct<cohold::shm_u32string>("32", U"text") == U"text");
+    CHECK(here.find<cohold::shm_u16string>("16") != nullptr);
 }
 
 TEST_CASE("text of any length is pushed to a queue of strings") {

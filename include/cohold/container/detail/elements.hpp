@@ -38,9 +38,16 @@ inline constexpr from_range_t from_range{};
 
 namespace detail {
 
+// Elements are made from the range's in their place: so strings, and pairs with strings in them,
+// may also come from any text.
+template <class From, class T>
+concept element_source =
+    std::convertible_to<From, T> || text_for<std::remove_cvref_t<From>, T> ||
+    (std::constructible_from<T, From> && requires { typename T::second_type; });
+
 template <class Range, class T>
-concept container_compatible_range = std::ranges::input_range<Range> &&
-                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
+concept container_compatible_range =
+    std::ranges::input_range<Range> && element_source<std::ranges::range_reference_t<Range>, T>;
 
 // Can be read twice by the rules of C++17 or by those of C++20. (A C++20 std::move_iterator obeys
 // only the older ones.)
