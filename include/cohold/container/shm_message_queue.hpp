@@ -9,9 +9,10 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <span> // also the concepts of ranges, for less than <ranges> costs
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <cohold/container/detail/message_store.hpp>
@@ -58,8 +59,26 @@ struct wait_limit {
 
 } // namespace detail
 
+namespace detail {
+
+// A contiguous row of unsigned char or the like, where a std::span<const std::byte> is wanted.
+template <class Row>
+concept other_bytes =
+    std::ranges::contiguous_range<const Row> && std::ranges::sized_range<const Row> &&
+    !std::convertible_to<const Row&, std::span<const std::byte>> &&
+    !std::convertible_to<const Row&, std::string_view> &&
+    (std::same_as<std::ranges::range_value_t<const Row>, unsigned char> ||
+     std::same_as<std::ranges::range_value_t<const Row>, signed char> ||
+     std::same_as<std::ranges::range_value_t<const Row>, char> ||
+     std::same_as<std::ranges::range_value_t<const Row>, char8_t>) &&
+    (!std::is_array_v<Row> || // a literal would bring its zero along
+     std::same_as<std::ranges::range_value_t<const Row>, unsigned char>);
+
+} // namespace detail
+
 /// The bytes of a message to be pushed: anything that converts to std::span<const std::byte> or to
-/// std::string_view. Refers to them, and so is only for arguments.
+/// std::string_view, and rows such as a std::vector<unsigned char>. Refers to them, and so is only
+/// for arguments.
 class message_bytes {
   public:
     template <std::convertible_to<std::span<const std::byte>> Bytes>
@@ -70,6 +89,10 @@ class message_bytes {
         requires(!std::convertible_to<Text, std::span<const std::byte>>)
     message_bytes(const Text& text) noexcept // NOLINT: an argument converts
         : bytes_(std::as_bytes(std::span<const char>(static_cast<std::string_view>(text)))) {}
+
+    template <detail::other_bytes Row>
+    message_bytes(const Row& row) noexcept // NOLINT: an argument converts
+        : bytes_(std::as_bytes(std::span(std::ranges::data(row), std::ranges::size(row)))) {}
 
     [[nodiscard]] std::span<const std::byte> get() const noexcept { return bytes_; }
 
@@ -382,6 +405,14 @@ class shm_message_queue::message {
         return &bytes_;
     }
 
+    /// The same as operator*.
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
+        return bytes_;
+    }
+
+    /// In bytes.
+    [[nodiscard]] size_type size() const noexcept { return bytes_.size(); }
+
     /// The bytes as characters.
     [[nodiscard]] std::string_view text() const noexcept COHOLD_LIFETIMEBOUND {
         return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
@@ -444,6 +475,14 @@ class shm_message_queue::claimed_message {
     [[nodiscard]] const std::span<std::byte>* operator->() const noexcept COHOLD_LIFETIMEBOUND {
         return &bytes_;
     }
+
+    /// The same as operator*.
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
+        return bytes_;
+    }
+
+    /// How many bytes were claimed.
+    [[nodiscard]] size_type size() const noexcept { return bytes_.size(); }
 
     /// Pushes the message, of which this is the end. Returns false, and there is no message, if the
     /// queue is closed. *Errors*: errc::empty_handle, without a claim; errc::not_owner in a forked

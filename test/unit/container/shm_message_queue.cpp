@@ -114,6 +114,43 @@ TEST_CASE("messages come out as they went in") {
     CHECK_FALSE(s.queue.try_pop());
 }
 
+TEST_CASE("bytes of every kind are messages") {
+    const memory here = memory::create();
+    auto& queue = here.construct<shm_message_queue>("it", 4096);
+    const std::vector<unsigned char> numbers{1, 2, 3};
+    const std::vector<char> characters{'a', 'b'};
+    const unsigned char array[] = {4, 5, 6, 7};
+    const std::u8string text(u8"\u00e9");
+    CHECK(queue.push(numbers));
+    CHECK(queue.push(characters, 0));
+    CHECK(queue.try_push(array));
+    CHECK(queue.push_for(std::span<const unsigned char>(array, 1), 1s));
+    CHECK(queue.push(text));
+    CHECK(queue.push("a\0b"));                 // as a std::string_view
+    CHECK(queue.push(std::string("a\0b", 3))); // all of it
+    const auto next = [&queue] {
+        const auto message = queue.try_pop();
+        REQUIRE(message);
+        CHECK(message.size() == message->size());
+        CHECK(message.bytes().data() == message->data());
+        return std::string(message.text());
+    };
+    CHECK(next() == std::string("\1\2\3"));
+    CHECK(next() == "ab");
+    CHECK(next() == std::string("\4\5\6\7"));
+    CHECK(next() == std::string("\4"));
+    CHECK(next() == "\xc3\xa9");
+    CHECK(next() == "a");
+    CHECK(next() == std::string("a\0b", 3));
+
+    auto place = queue.claim(5);
+    REQUIRE(place);
+    CHECK(place.size() == 5);
+    CHECK(place.bytes().data() == place->data());
+    static_assert(!std::is_convertible_v<const std::vector<int>&, message_bytes>);
+    static_assert(!std::is_convertible_v<const char8_t(&)[3], message_bytes>);
+}
+
 TEST_CASE("the highest priority comes first, and of each the oldest") {
     scratch s(4096);
     for (unsigned i = 0; i < 64; ++i) {
