@@ -55,6 +55,10 @@ int main() {
         check(now.when == 1000);
         check(latest->load().latitude == 52.5); // at any time, without waiting
         // #endregion read
+        // #region update
+        made->update([](position& all) { all.latitude += 0.5; }); // one writer after the other
+        check(made->load().latitude == 53);
+        // #endregion update
         int status = -1;
         check(waitpid(child, &status, 0) == child && status == 0);
     }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -107,6 +108,19 @@ void declare_latest(registry& all, const char* kind) {
        [](one& it) { return it.it.store_for(latest_of<T>(30), 1s); });
     on("shm_latest::store_until", "alone",
        [](one& it) { return it.it.store_until(latest_of<T>(30), now() + 1s); });
+    on("shm_latest::operator=", "alone", [](one& it) { it.it = latest_of<T>(30); });
+    on("shm_latest::update", "another stores", [](one& it) {
+        it.it.update([](T& value) { value = latest_of<T>(30); });
+    }).meanwhile([](one& it) { it.store(40); });
+    on("shm_latest::update", "it throws", [](one& it) {
+        try {
+            it.it.update([](T& value) {
+                value = latest_of<T>(30);
+                throw std::runtime_error("on purpose");
+            });
+        } catch (const std::runtime_error&) {
+        }
+    });
     // A killed bystander may have stored fewer.
     const auto storing = [](int times) {
         return [times](one& it) {

@@ -14,6 +14,7 @@
 #include <optional>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 
 #include <cohold/container/detail/overwriting.hpp>
 #include <cohold/os/time.hpp>
@@ -128,7 +129,39 @@ class shm_latest {
                replace(value);
     }
 
+    /// As store(value).
+    void operator=(const T& value) { store(value); }
+
+    /// Calls f(T&) with a copy of the value, which is stored if f returns: other writers wait until
+    /// then, so that no store is lost in between. The copy lies on the stack. Nothing changes if f
+    /// throws, or if the process is killed in it. *Errors*:
+    /// std::errc::resource_deadlock_would_occur if f stores here, too; what f throws.
+    template <class F>
+    void update(F&& f) {
+        struct unlocking {
+            shm_mutex* writers;
+
+            ~unlocking() {
+                if (writers != nullptr) {
+                    writers->unlock();
+                }
+            }
+        };
+
+        writers_.lock();
+        unlocking held{&writers_};
+        detail::copied_bytes<T> copy;
+        static_cast<void>(read(copy.bytes));
+        T& value = *std::launder(reinterpret_cast<T*>(copy.bytes));
+        std::forward<F>(f)(value);
+        held.writers = nullptr;
+        replace(value);
+    }
+
     // ---- reading
+
+    /// As load().
+    [[nodiscard]] operator T() const noexcept { return load(); } // NOLINT: as of std::atomic
 
     /// A copy of the value.
     [[nodiscard, gnu::always_inline]] T load() const noexcept {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -483,6 +484,54 @@ TEST_CASE("a stopped writer holds up other writers, but no reader") {
     it.store(9);
     CHECK(it.load() == 9);
     CHECK(it.version() == 1);
+}
+
+TEST_CASE("a latest value is assigned and read like a std::atomic") {
+    const memory here = memory::create();
+    auto& it = here.construct<shm_latest<int>>("it", 1);
+    const int before = it;
+    it = 2;
+    CHECK(before == 1);
+    CHECK(it == 2);
+    CHECK(it.version() == 1);
+    static_assert(!std::is_copy_assignable_v<shm_latest<int>>);
+}
+
+TEST_CASE("updates of a latest value happen one after the other, or not at all") {
+    const memory here = memory::create();
+
+    struct two {
+        std::uint64_t first;
+        std::uint64_t second;
+    };
+
+    auto& it = here.construct<shm_latest<two>>("it");
+    constexpr std::uint64_t each = 2000;
+    const auto count = [&it] {
+        for (std::uint64_t i = 0; i < each; ++i) {
+            it.update([](two& value) {
+                ++value.first;
+                value.second = value.first * 3;
+            });
+        }
+    };
+    std::thread other(count);
+    count();
+    other.join();
+    CHECK(it.load().first == 2 * each);
+    CHECK(it.load().second == 6 * each);
+    CHECK(it.version() == 2 * each);
+
+    CHECK_THROWS_AS(it.update([](two& value) {
+        value.first = 0;
+        throw std::runtime_error("on purpose");
+    }),
+                    std::runtime_error);
+    CHECK(it.load().first == 2 * each);
+    CHECK(it.version() == 2 * each);
+    CHECK_THROWS_AS(it.update([&it](two& value) { it.store(value); }), failure);
+    CHECK(it.try_store({7, 8})); // the lock is free again
+    CHECK(it.load().first == 7);
 }
 
 TEST_CASE("damaged words of a latest value lead nowhere else, and into no endless loop") {
