@@ -40,6 +40,8 @@ class shm_loan {
     /// Holds nothing.
     shm_loan() noexcept = default;
 
+    shm_loan(std::nullptr_t) noexcept {} // NOLINT: converts as that of a pointer in std
+
     shm_loan(const shm_loan& other) {
         words_.copy(other.words_, other.words_.object(), strong, strong);
     }
@@ -72,6 +74,11 @@ class shm_loan {
         return *this;
     }
 
+    shm_loan& operator=(std::nullptr_t) noexcept {
+        reset();
+        return *this;
+    }
+
     /// Holds nothing any more.
     void reset() noexcept {
         detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
@@ -98,6 +105,8 @@ class shm_loan {
     [[nodiscard]] friend bool operator==(const shm_loan& a, const shm_loan& b) noexcept {
         return a.get() == b.get();
     }
+
+    [[nodiscard]] friend bool operator==(const shm_loan& a, std::nullptr_t) noexcept { return !a; }
 
   private:
     friend shm_pool<T>;

@@ -117,6 +117,19 @@ TEST_CASE("objects are lent and come back") {
     check_is_full(s.pool);
 }
 
+TEST_CASE("a loan is empty like a pointer") {
+    const memory here = memory::create();
+    auto& pool = here.construct<shm_pool<int>>("pool", 1);
+    shm_loan<int> it = nullptr;
+    CHECK(it == nullptr);
+    it = pool.loan();
+    CHECK(it != nullptr);
+    CHECK(pool.available() == 0);
+    it = nullptr;
+    CHECK(it == nullptr);
+    CHECK(pool.available() == 1);
+}
+
 TEST_CASE("impossible pools are refused, and nothing stays of them") {
     memory handle = memory::create({.size = 65536, .reserve = 1 << 18});
     handle.construct<int>("first");
