@@ -22525,9 +22525,16 @@ inline constexpr from_range_t from_range{};
 
 namespace detail {
 
+// Elements are made from the range's in their place: so strings, and pairs with strings in them,
+// may also come from any text.
+template <class From, class T>
+concept element_source =
+    std::convertible_to<From, T> || text_for<std::remove_cvref_t<From>, T> ||
+    (std::constructible_from<T, From> && requires { typename T::second_type; });
+
 template <class Range, class T>
-concept container_compatible_range = std::ranges::input_range<Range> &&
-                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
+concept container_compatible_range =
+    std::ranges::input_range<Range> && element_source<std::ranges::range_reference_t<Range>, T>;
 
 // Can be read twice by the rules of C++17 or by those of C++20. (A C++20 std::move_iterator obeys
 // only the older ones.)
@@ -30345,6 +30352,7 @@ COHOLD_NAMESPACE_END
 #include <optional>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -30453,7 +30461,39 @@ class shm_latest {
                replace(value);
     }
 
+    /// As store(value).
+    void operator=(const T& value) { store(value); }
+
+    /// Calls f(T&) with a copy of the value, which is stored if f returns: other writers wait until
+    /// then, so that no store is lost in between. The copy lies on the stack. Nothing changes if f
+    /// throws, or if the process is killed in it. *Errors*:
+    /// std::errc::resource_deadlock_would_occur if f stores here, too; what f throws.
+    template <class F>
+    void update(F&& f) {
+        struct unlocking {
+            shm_mutex* writers;
+
+            ~unlocking() {
+                if (writers != nullptr) {
+                    writers->unlock();
+                }
+            }
+        };
+
+        writers_.lock();
+        unlocking held{&writers_};
+        detail::copied_bytes<T> copy;
+        static_cast<void>(read(copy.bytes));
+        T& value = *std::launder(reinterpret_cast<T*>(copy.bytes));
+        std::forward<F>(f)(value);
+        held.writers = nullptr;
+        replace(value);
+    }
+
     // ---- reading
+
+    /// As load().
+    [[nodiscard]] operator T() const noexcept { return load(); } // NOLINT: as of std::atomic
 
     /// A copy of the value.
     [[nodiscard, gnu::always_inline]] T load() const noexcept {
@@ -33476,9 +33516,10 @@ COHOLD_NAMESPACE_END
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <span> // also the concepts of ranges, for less than <ranges> costs
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 // The part of shm_message_queue that never waits for messages or room: the memory of the messages,
@@ -34538,8 +34579,26 @@ struct wait_limit {
 
 } // namespace detail
 
+namespace detail {
+
+// A contiguous row of unsigned char or the like, where a std::span<const std::byte> is wanted.
+template <class Row>
+concept other_bytes =
+    std::ranges::contiguous_range<const Row> && std::ranges::sized_range<const Row> &&
+    !std::convertible_to<const Row&, std::span<const std::byte>> &&
+    !std::convertible_to<const Row&, std::string_view> &&
+    (std::same_as<std::ranges::range_value_t<const Row>, unsigned char> ||
+     std::same_as<std::ranges::range_value_t<const Row>, signed char> ||
+     std::same_as<std::ranges::range_value_t<const Row>, char> ||
+     std::same_as<std::ranges::range_value_t<const Row>, char8_t>) &&
+    (!std::is_array_v<Row> || // a literal would bring its zero along
+     std::same_as<std::ranges::range_value_t<const Row>, unsigned char>);
+
+} // namespace detail
+
 /// The bytes of a message to be pushed: anything that converts to std::span<const std::byte> or to
-/// std::string_view. Refers to them, and so is only for arguments.
+/// std::string_view, and rows such as a std::vector<unsigned char>. Refers to them, and so is only
+/// for arguments.
 class message_bytes {
   public:
     template <std::convertible_to<std::span<const std::byte>> Bytes>
@@ -34550,6 +34609,10 @@ class message_bytes {
         requires(!std::convertible_to<Text, std::span<const std::byte>>)
     message_bytes(const Text& text) noexcept // NOLINT: an argument converts
         : bytes_(std::as_bytes(std::span<const char>(static_cast<std::string_view>(text)))) {}
+
+    template <detail::other_bytes Row>
+    message_bytes(const Row& row) noexcept // NOLINT: an argument converts
+        : bytes_(std::as_bytes(std::span(std::ranges::data(row), std::ranges::size(row)))) {}
 
     [[nodiscard]] std::span<const std::byte> get() const noexcept { return bytes_; }
 
@@ -34862,6 +34925,14 @@ class shm_message_queue::message {
         return &bytes_;
     }
 
+    /// The same as operator*.
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
+        return bytes_;
+    }
+
+    /// In bytes.
+    [[nodiscard]] size_type size() const noexcept { return bytes_.size(); }
+
     /// The bytes as characters.
     [[nodiscard]] std::string_view text() const noexcept COHOLD_LIFETIMEBOUND {
         return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
@@ -34924,6 +34995,14 @@ class shm_message_queue::claimed_message {
     [[nodiscard]] const std::span<std::byte>* operator->() const noexcept COHOLD_LIFETIMEBOUND {
         return &bytes_;
     }
+
+    /// The same as operator*.
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
+        return bytes_;
+    }
+
+    /// How many bytes were claimed.
+    [[nodiscard]] size_type size() const noexcept { return bytes_.size(); }
 
     /// Pushes the message, of which this is the end. Returns false, and there is no message, if the
     /// queue is closed. *Errors*: errc::empty_handle, without a claim; errc::not_owner in a forked
@@ -35550,6 +35629,8 @@ class shm_loan {
     /// Holds nothing.
     shm_loan() noexcept = default;
 
+    shm_loan(std::nullptr_t) noexcept {} // NOLINT: converts as that of a pointer in std
+
     shm_loan(const shm_loan& other) {
         words_.copy(other.words_, other.words_.object(), strong, strong);
     }
@@ -35582,6 +35663,11 @@ class shm_loan {
         return *this;
     }
 
+    shm_loan& operator=(std::nullptr_t) noexcept {
+        reset();
+        return *this;
+    }
+
     /// Holds nothing any more.
     void reset() noexcept {
         detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
@@ -35608,6 +35694,8 @@ class shm_loan {
     [[nodiscard]] friend bool operator==(const shm_loan& a, const shm_loan& b) noexcept {
         return a.get() == b.get();
     }
+
+    [[nodiscard]] friend bool operator==(const shm_loan& a, std::nullptr_t) noexcept { return !a; }
 
   private:
     friend shm_pool<T>;
@@ -40470,6 +40558,9 @@ class shm_service<Request, Response>::incoming {
     /// A copy of what the client has sent.
     [[nodiscard]] Request request() const noexcept { return read<Request>(at_->request); }
 
+    /// The same.
+    [[nodiscard]] Request operator*() const noexcept { return request(); }
+
     /// Has the client given up? Then a reply is in vain.
     [[nodiscard]] bool is_cancelled() const noexcept {
         return table_->is_cancelled(at_->slot, owner_);
@@ -42406,6 +42497,14 @@ class shm_basic_string : public detail::iterable<detail::string_storage<Char, Tr
 
 /// Text in shared memory.
 using shm_string = shm_basic_string<char>;
+/// The same in UTF-8.
+using shm_u8string = shm_basic_string<char8_t>;
+/// The same in UTF-16.
+using shm_u16string = shm_basic_string<char16_t>;
+/// The same in UTF-32.
+using shm_u32string = shm_basic_string<char32_t>;
+/// The same of wide characters, which have 32 bits on Linux.
+using shm_wstring = shm_basic_string<wchar_t>;
 
 template <class Char, class Traits>
 inline constexpr bool enable_shareable<shm_basic_string<Char, Traits, shm_allocator<Char>>> = true;
@@ -46610,6 +46709,24 @@ class const_memory_object
 
   public:
     const_memory_object() = default;
+
+    using base::map;
+
+    /// As map(read_only): there is no other way here. *Errors*: as there.
+    [[nodiscard]] const_mapped_region map() const { return map(read_only); }
+
+    [[nodiscard]] const_mapped_region map(std::error_code& ec) const noexcept {
+        return map(read_only, ec);
+    }
+
+    [[nodiscard]] const_mapped_region map(const mapping_options& options) const {
+        return map(read_only, options);
+    }
+
+    [[nodiscard]] const_mapped_region map(const mapping_options& options,
+                                          std::error_code& ec) const noexcept {
+        return map(read_only, options, ec);
+    }
 
   private:
     friend detail::factory_access;

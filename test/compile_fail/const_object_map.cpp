@@ -5,8 +5,8 @@
 
 void write(const cohold::const_memory_object<>& object) {
 #ifndef COHOLD_CONTROL
-    static_cast<void>(object.map());
+    const cohold::mapped_region region = object.map();
 #else
-    static_cast<void>(object.map(cohold::read_only));
+    const cohold::const_mapped_region region = object.map();
 #endif
 }

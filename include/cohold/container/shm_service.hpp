@@ -208,6 +208,9 @@ class shm_service<Request, Response>::incoming {
     /// A copy of what the client has sent.
     [[nodiscard]] Request request() const noexcept { return read<Request>(at_->request); }
 
+    /// The same.
+    [[nodiscard]] Request operator*() const noexcept { return request(); }
+
     /// Has the client given up? Then a reply is in vain.
     [[nodiscard]] bool is_cancelled() const noexcept {
         return table_->is_cancelled(at_->slot, owner_);

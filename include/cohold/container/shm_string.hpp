@@ -866,10 +866,13 @@ class shm_basic_string : public detail::iterable<detail::string_storage<Char, Tr
 
 /// Text in shared memory.
 using shm_string = shm_basic_string<char>;
-/// The same in UTF-8, UTF-16 and UTF-32, and of wide characters, which have 32 bits on Linux.
+/// The same in UTF-8.
 using shm_u8string = shm_basic_string<char8_t>;
+/// The same in UTF-16.
 using shm_u16string = shm_basic_string<char16_t>;
+/// The same in UTF-32.
 using shm_u32string = shm_basic_string<char32_t>;
+/// The same of wide characters, which have 32 bits on Linux.
 using shm_wstring = shm_basic_string<wchar_t>;
 
 template <class Char, class Traits>

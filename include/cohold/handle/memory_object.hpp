@@ -353,6 +353,24 @@ class const_memory_object
   public:
     const_memory_object() = default;
 
+    using base::map;
+
+    /// As map(read_only): there is no other way here. *Errors*: as there.
+    [[nodiscard]] const_mapped_region map() const { return map(read_only); }
+
+    [[nodiscard]] const_mapped_region map(std::error_code& ec) const noexcept {
+        return map(read_only, ec);
+    }
+
+    [[nodiscard]] const_mapped_region map(const mapping_options& options) const {
+        return map(read_only, options);
+    }
+
+    [[nodiscard]] const_mapped_region map(const mapping_options& options,
+                                          std::error_code& ec) const noexcept {
+        return map(read_only, options, ec);
+    }
+
   private:
     friend detail::factory_access;
 

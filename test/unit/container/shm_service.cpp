@@ -69,6 +69,7 @@ void check_is_idle(service& it) {
         calls.push_back(it.next_for(20s));
         REQUIRE(calls.back());
     }
+    CHECK((*calls.front()).b == 2); // as request()
     for (auto& each : calls) {
         CHECK(each.reply({3}));
     }

@@ -23,7 +23,8 @@ static_assert(
     std::is_same_v<decltype(memory_object<>::open("").map(read_only)), const_mapped_region>);
 
 template <class Object>
-concept maps_for_writing = requires(const Object& object) { object.map(); };
+concept maps_for_writing =
+    requires(const Object& object, mapped_region region) { region = object.map(); };
 static_assert(maps_for_writing<memory_object<>>);
 static_assert(!maps_for_writing<const_memory_object<>>); // not even by mistake
 
@@ -76,6 +77,21 @@ TEST_CASE("created, opened, shared, grown, removed") {
     CHECK_FALSE(again.is_removed());
     CHECK(made.is_removed());
     CHECK(memory_object<>::remove(name, ec));
+}
+
+TEST_CASE("an object that is open for reading is mapped for reading") {
+    const std::string name = support::own_name("readable");
+    const auto object = memory_object<>::create(name, 4096);
+    object.map().bytes()[0] = std::byte{7};
+    const auto reader = memory_object<>::open(name, read_only);
+    std::error_code ec;
+    CHECK(reader.map().bytes()[0] == std::byte{7});
+    CHECK(reader.map(ec).bytes()[0] == std::byte{7});
+    CHECK_FALSE(ec);
+    CHECK(reader.map(mapping_options{}).bytes()[0] == std::byte{7});
+    CHECK(reader.map(mapping_options{}, ec).bytes()[0] == std::byte{7});
+    static_assert(std::is_same_v<decltype(reader.map()), const_mapped_region>);
+    memory_object<>::remove(name);
 }
 
 TEST_CASE("native handles change hands") {
