@@ -848,7 +848,9 @@ class explorer {
         deed victim = what_->act(*all->victim);
         deed other;
         other_.do_now([&] { other = what_->meanwhile(*all->third); });
-        for (const std::uint64_t at : moments(first_states_, found_.instructions, how_.schedules)) {
+        const std::size_t wanted =
+            what_->closely ? std::max(how_.schedules, close_schedules) : how_.schedules;
+        for (const std::uint64_t at : moments(first_states_, found_.instructions, wanted)) {
             if (what_->prepare) { // what the victim knows is a part of the state
                 all.reset();
                 all = std::make_unique<scene>(*what_, other_);
@@ -1130,6 +1132,7 @@ class explorer {
     }
 
     static constexpr std::size_t most_states = 8192;
+    static constexpr std::size_t close_schedules = 128;
 
     const thoroughness how_;
     const std::function<void(const findings&)> give_up_;

@@ -96,6 +96,9 @@ struct operation {
     std::vector<binding> together{};
     // A bystander's deed at any instruction of it, on the same object or another one.
     binding meanwhile{};
+    // Others act at many of its instructions, in a quick run as well: what they must not do there
+    // is possible between few of them.
+    bool closely = false;
     // Survivors find everything in order without recover(): by the lock that the dead one held, or
     // by the words that it had claimed.
     bool heals = false;
@@ -185,6 +188,11 @@ class declaration {
     declaration& survivor(F f) {
         what_.survive = crash::bind<T>(std::move(f));
         return heals();
+    }
+
+    declaration& closely() {
+        what_.closely = true;
+        return *this;
     }
 
     declaration& heals() {

@@ -399,12 +399,14 @@ void declare_biased(registry& all) {
         .also(both(1, 0))
         .also(both(1, 1))
         .also(both(2, 1))
-        .meanwhile([](Q& q) { return q.it.try_push(q.spare[0]); });
+        .meanwhile([](Q& q) { return q.it.try_push(q.spare[0]); })
+        .closely();
     on("try_push", "and popped, twice, biased, another pops", both(2, 2))
         .also(both(1, 0))
         .also(both(1, 1))
         .also(both(2, 1))
-        .meanwhile([](Q& q) { return q.it.try_pop_n(std::span<T>(q.received + 1, 1)) != 0; });
+        .meanwhile([](Q& q) { return q.it.try_pop_n(std::span<T>(q.received + 1, 1)) != 0; })
+        .closely();
 }
 
 // Elements that are written and read in their places.
