@@ -28,6 +28,13 @@ LANGUAGES = {".cpp": "cpp", ".hpp": "cpp", ".ipp": "cpp", ".py": "python", ".sh"
 FENCE = re.compile(r"^(```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 
+CODE = re.compile(r"`[^`\n]+`")
+
+
+def unescaped(code):
+    """GitHub wants a bar in the code of a table escaped; Python-Markdown shows the backslash."""
+    return code[0].replace("\\|", "|")
+
 
 def title(text):
     return re.search(r"^# (.*)$", text, re.MULTILINE)[1]
@@ -67,7 +74,8 @@ class Site:
             return found[1] + new + ("#" + anchor if anchor else "") + found[3]
 
         parts = FENCE.split(text)
-        return "".join(part if i % 2 else LINK.sub(link, part) for i, part in enumerate(parts))
+        return "".join(part if i % 2 else CODE.sub(unescaped, LINK.sub(link, part))
+                       for i, part in enumerate(parts))
 
     def guide(self):
         for file, page in self.pages.items():
