@@ -211,6 +211,7 @@ if [ -n "$ci" ]; then
     need man-db man --version
     need "g++-$(g++ -dumpversion)-multilib" compiles '#include <vector>' g++ -m32 \
         -isystem /usr/include/x86_64-linux-gnu
+    need python3-matplotlib /usr/bin/python3 -c 'import matplotlib'
     need doxygen doxygen --version
     need "mkdocs mkdocs-material" mkdocs --version
     if command -v chromium >/dev/null; then # a hundred megabytes, otherwise

@@ -2,9 +2,10 @@
 # How long programs with cohold take to compile, and how large their code is, compared with the same
 # programs with Boost: processor time of g++ -O2, interleaved, medians of the ratios of the rounds.
 # cohold is used both ways: with the definitions in the headers, and with the library compiled once.
-#   compile.py INCLUDE_DIRECTORY [--quick]
+#   compile.py INCLUDE_DIRECTORY [--quick] [--json=FILE]
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
+import json
 import os
 import statistics
 import subprocess
@@ -70,6 +71,7 @@ LOCKFREE_HEADER = "#include <boost/lockfree/queue.hpp>\n"
 SMALL = "`<vector>` and `<atomic>`"
 SMALL_HEADERS = "#include <vector>\n#include <atomic>\n"
 
+TITLE = "Compile time and code, one unit, -O2"
 # The comparisons: title, way, cohold's program, name of the peer, the peer's program, goal.
 COMPARISONS = [
     ("a segment with a vector and a queue", "headers", HEADERS + COHOLD_PROGRAM, BOOST,
@@ -111,6 +113,27 @@ def kilobytes(text):
     return f"{text / 1000:.1f}" if text else ""
 
 
+def quartiles(values):
+    """Low, median and high, with four digits."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return [float(f"{value:.4g}") for value in (
+        ordered[last // 4], statistics.median(ordered), ordered[last - last // 4])]
+
+
+def json_row(title, way, ours, peer, theirs, goal, seconds, text):
+    contenders = [("cohold", ours)] + ([(peer, theirs)] if theirs is not None else [])
+    row = {"name": title, "way": way, "contenders": [
+        {"name": name, "value": quartiles(seconds[source]), "bytes of code": text[source],
+         "ratio": quartiles([a / b for a, b in zip(seconds[ours], seconds[source])])}
+        for name, source in contenders]}
+    if goal is not None:
+        reached = row["contenders"][1]["ratio"]
+        row["goals"] = [{"bound": "at most, times", "limit": goal, "peer": peer,
+                         "reached": reached, "met": reached[1] <= goal}]
+    return row
+
+
 def main():
     include = sys.argv[1]
     rounds = 3 if "--quick" in sys.argv[2:] else 9
@@ -126,7 +149,7 @@ def main():
                     continue  # compared with nothing
                 time, text[source] = compile_unit(source, include, directory)
                 seconds[source].append(time)
-    print("\n### Compile time and code, one unit, -O2\n")
+    print(f"\n### {TITLE}\n")
     print("| s of processor time | way | cohold | kB of code | peer | ratio | goal |\n"
           "|---|---|---:|---:|---|---:|---|")
     for title, way, ours, peer, theirs, goal in COMPARISONS:
@@ -144,6 +167,12 @@ def main():
                        f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         print(f"{mine} {peer}: {statistics.median(seconds[theirs]):.2f} s{size} | {ratio:.2f} "
               f"| {verdict} |")
+
+    for option in sys.argv[2:]:
+        if option.startswith("--json="):
+            with open(option.removeprefix("--json="), "w", encoding="utf-8") as file:
+                print(json.dumps({"table": TITLE, "unit": "s of processor time", "rows": [
+                    json_row(*row, seconds, text) for row in COMPARISONS]}), file=file)
 
 
 main()

@@ -416,8 +416,8 @@ void broadcast_rows(std::vector<contest>& rows, const std::vector<int>& cpus, in
 } // namespace
 
 int main(int argc, char** argv) {
-    const bool quick = argc > 1 && std::string(argv[1]) == "--quick";
-    const int rounds = quick ? 3 : 25;
+    const bench::settings settings(argc, argv);
+    const int rounds = settings.quick ? 3 : 25;
     const std::vector<int> cpus = bench::two_cpus();
     std::vector<contest> latest;
     latest_rows<8>(latest, cpus, rounds);

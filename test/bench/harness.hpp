@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "json.hpp"
+
 namespace bench {
 
 inline double now_ns() {
@@ -278,16 +280,22 @@ class table {
             print_row(row, peers);
         }
         std::fflush(stdout);
+        std::vector<std::string> lines;
+        for (const contest& row : rows) {
+            lines.push_back(json_row(row));
+        }
+        json::table(title_, unit_, lines);
     }
 
   private:
+    static constexpr const char* classes[] = {"", "SMT", "CCX", "CCD", "far"};
+
     void print_row(const contest& row, const std::vector<std::string>& peers) const {
-        static const char* const classes[] = {"", " (SMT)", " (CCX)", " (CCD)", " (far)"};
-        const spread value = row.value(0);
-        std::printf("| %s%s | %s |", row.name().c_str(), classes[row.common_class()],
-                    value.count == 0      ? "?"
-                    : how_ == shown::rate ? number(1e3 / value.middle).c_str()
-                                          : number(value.middle * scale_).c_str());
+        const std::string cores = classes[row.common_class()];
+        const spread value = in_unit(row.value(0));
+        std::printf("| %s%s | %s |", row.name().c_str(),
+                    cores.empty() ? "" : (" (" + cores + ")").c_str(),
+                    value.count == 0 ? "?" : number(value.middle).c_str());
         for (const std::string& peer : peers) {
             const auto& names = row.names();
             if (std::find(names.begin(), names.end(), peer) == names.end()) {
@@ -304,13 +312,61 @@ class table {
         std::printf(" %s |\n", text.c_str());
     }
 
+    // Quartiles change places when a time becomes a rate.
+    [[nodiscard]] spread in_unit(const spread& ns) const {
+        return how_ == shown::rate
+                   ? spread{1e3 / ns.high, 1e3 / ns.middle, 1e3 / ns.low, ns.count}
+                   : spread{ns.low * scale_, ns.middle * scale_, ns.high * scale_, ns.count};
+    }
+
+    [[nodiscard]] std::string json_row(const contest& row) const {
+        std::vector<std::string> contenders;
+        for (std::size_t i = 0; i < row.names().size(); ++i) {
+            contenders.push_back(json::object({{"name", json::text(row.names()[i])},
+                                               {"value", json_spread(in_unit(row.value(i)))},
+                                               {"ratio", json_spread(ratio_to(row, i))}}));
+        }
+        std::vector<std::string> verdicts;
+        for (const goal& wanted : row.goals()) {
+            const judgement found = judged(row, wanted);
+            verdicts.push_back(json::object({{"bound", json::text(bounds(wanted.kind))},
+                                             {"limit", json::number(wanted.limit)},
+                                             {"peer", json::text(row.names()[found.peer])},
+                                             {"reached", json_spread(found.reached)},
+                                             {"met", json::truth(found.met)}}));
+        }
+        return json::object({{"name", json::text(row.name())},
+                             {"cores", json::text(classes[row.common_class()])},
+                             {"contenders", json::list(contenders)},
+                             {"goals", json::list(verdicts)}});
+    }
+
+    static std::string json_spread(const spread& values) {
+        return values.count == 0
+                   ? "null"
+                   : json::list({json::number(values.low), json::number(values.middle),
+                                 json::number(values.high)});
+    }
+
+    static const char* bounds(bound kind) {
+        return kind == bound::at_least  ? "at least, times"
+               : kind == bound::at_most ? "at most, times"
+                                        : "at most, ns more";
+    }
+
     [[nodiscard]] spread ratio_to(const contest& row, std::size_t peer) const {
         const bool rate = how_ == shown::rate;
         return row.combined(
             0, peer, [rate](double mine, double its) { return rate ? its / mine : mine / its; });
     }
 
-    [[nodiscard]] std::string verdict(const contest& row, const goal& wanted) const {
+    struct judgement {
+        std::size_t peer;
+        spread reached;
+        bool met;
+    };
+
+    [[nodiscard]] judgement judged(const contest& row, const goal& wanted) const {
         // Of several peers, the best one is the one against which cohold does worst.
         std::size_t peer = row.index_of(wanted.peers.front());
         for (const std::string& other : wanted.peers) {
@@ -327,6 +383,11 @@ class table {
         const bool met =
             reached.count != 0 && (wanted.kind == bound::at_least ? reached.middle >= wanted.limit
                                                                   : reached.middle <= wanted.limit);
+        return {peer, reached, met};
+    }
+
+    [[nodiscard]] std::string verdict(const contest& row, const goal& wanted) const {
+        const auto [peer, reached, met] = judged(row, wanted);
         const std::string who = wanted.name != nullptr
                                     ? std::string(wanted.name) + " (" + row.names()[peer] + ")"
                                     : row.names()[peer];
@@ -362,14 +423,20 @@ class table {
     shown how_;
 };
 
-/// The command line: `--quick` for few rounds.
+/// The command line: `--quick` for few rounds, `--json=FILE` for the results in another form.
 struct settings {
     bool quick = false;
 
     settings(int argc, char** argv) {
+        const std::string json_to = "--json=";
         for (int i = 1; i < argc; ++i) {
-            check(std::strcmp(argv[i], "--quick") == 0, "the only option is --quick");
-            quick = true;
+            const std::string option = argv[i];
+            if (option.starts_with(json_to)) {
+                json::open(argv[i] + json_to.size());
+            } else {
+                check(option == "--quick", "the only options are --quick and --json=FILE");
+                quick = true;
+            }
         }
     }
 

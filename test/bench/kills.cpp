@@ -94,6 +94,7 @@ void enter_own_shm() {
 std::size_t print(const char* title, const std::vector<kills::row>& rows, int rounds,
                   bench::random_numbers& random) {
     std::size_t kept = 0;
+    std::vector<std::string> lines;
     std::printf(
         "\n### %s\n\n"
         "| structure | survivors that could continue | of them found damage | hung | crashed "
@@ -107,10 +108,19 @@ std::size_t print(const char* title, const std::vector<kills::row>& rows, int ro
                     counts.of(kills::outcome::hung), counts.of(kills::outcome::crashed),
                     counts.inside);
         std::fflush(stdout);
+        using namespace bench::json;
+        lines.push_back(object({{"name", text(row.name)},
+                                {"unharmed", number(counts.of(kills::outcome::unharmed))},
+                                {"damaged", number(damaged)},
+                                {"hung", number(counts.of(kills::outcome::hung))},
+                                {"crashed", number(counts.of(kills::outcome::crashed))},
+                                {"inside", number(counts.inside)},
+                                {"keeps_data", truth(row.keeps_data)}}));
         if (counts.of(kills::outcome::unharmed) + (row.keeps_data ? 0 : damaged) == rounds) {
             ++kept;
         }
     }
+    bench::json::table(title, "survivors", lines);
     return kept;
 }
 

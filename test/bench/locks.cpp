@@ -324,26 +324,47 @@ std::vector<contest> journal(int rounds) {
 
 // ---- waits
 
-// A row with figures of its own, and a goal for the longest or the median one.
-void print_fact(const char* name, const std::vector<double>& values, const char* goal, double limit,
-                bool all) {
-    const bench::spread found = bench::spread_of(values);
-    const double longest = *std::max_element(values.begin(), values.end());
-    std::printf("| %s | %.3g | %.3g to %.3g | %.3g |", name, found.middle, found.low, found.high,
-                longest);
-    if (goal != nullptr) {
-        std::printf(" %s: %s", goal,
-                    (all ? longest : found.middle) <= limit ? "met" : "**missed**");
+// A table whose rows have figures of their own, and perhaps a goal for the longest or the median
+// one.
+class fact_table {
+  public:
+    fact_table(const char* title, const char* unit) : title_(title), unit_(unit) {
+        std::printf("\n### %s\n\n| %s | median | quartiles | longest | goal |\n"
+                    "|---|---:|---:|---:|---|\n",
+                    title, unit);
     }
-    std::printf(" |\n");
-    std::fflush(stdout);
-}
 
-void print_facts(const char* title, const char* unit) {
-    std::printf("\n### %s\n\n| %s | median | quartiles | longest | goal |\n"
-                "|---|---:|---:|---:|---|\n",
-                title, unit);
-}
+    fact_table(const fact_table&) = delete;
+    fact_table& operator=(const fact_table&) = delete;
+
+    ~fact_table() { bench::json::table(title_, unit_, rows_); }
+
+    void add(const char* name, const std::vector<double>& values, const char* goal = nullptr,
+             double limit = 0, bool all = false) {
+        const bench::spread found = bench::spread_of(values);
+        const double longest = *std::max_element(values.begin(), values.end());
+        const bool met = (all ? longest : found.middle) <= limit;
+        std::printf("| %s | %.3g | %.3g to %.3g | %.3g |", name, found.middle, found.low,
+                    found.high, longest);
+        if (goal != nullptr) {
+            std::printf(" %s: %s", goal, met ? "met" : "**missed**");
+        }
+        std::printf(" |\n");
+        std::fflush(stdout);
+        using namespace bench::json;
+        rows_.push_back(
+            object({{"name", text(name)},
+                    {"value", list({number(found.low), number(found.middle), number(found.high)})},
+                    {"longest", number(longest)},
+                    {"goal", goal == nullptr ? "null" : text(goal)},
+                    {"met", goal == nullptr ? "null" : truth(met)}}));
+    }
+
+  private:
+    const char* title_;
+    const char* unit_;
+    std::vector<std::string> rows_;
+};
 
 // Milliseconds from the kill of a lock's holder until a waiter has the lock.
 template <class Lock>
@@ -405,8 +426,8 @@ double wakes(Wait&& wait_two_seconds) {
     return static_cast<double>(*slept) / 2;
 }
 
-void facts(home& segment, int rounds) {
-    print_facts("Coming and going", "µs");
+void coming_and_going(home& segment, int rounds) {
+    fact_table table("Coming and going", "µs");
     cohold::detail::segment_header& header = segment.header();
     std::vector<double> times;
     for (int round = 0; round < 10 * rounds; ++round) {
@@ -419,22 +440,26 @@ void facts(home& segment, int rounds) {
                                        }) /
                         1e3);
     }
-    print_fact("attach and detach a thread of a process", times, "median ≤ 60", 60, false);
+    table.add("attach and detach a thread of a process", times, "median ≤ 60", 60, false);
+}
 
-    print_facts("A lock's holder is killed, another process waits for it", "ms from the kill");
-    print_fact("shm_mutex", inherit(segment.make<cohold::shm_mutex>("inherited"), rounds),
-               "longest ≤ 10", 10, true);
+void inherited_locks(home& segment, int rounds) {
+    fact_table table("A lock's holder is killed, another process waits for it", "ms from the kill");
+    table.add("shm_mutex", inherit(segment.make<cohold::shm_mutex>("inherited"), rounds),
+              "longest ≤ 10", 10, true);
     const bench::in_shared_memory<bench::pthread_robust_mutex> robust;
-    print_fact("pthread robust mutex", inherit(*robust, rounds), nullptr, 0, false);
+    table.add("pthread robust mutex", inherit(*robust, rounds));
+}
 
-    print_facts("A process waits in vain", "wake-ups a second");
+void waits_in_vain(home& segment) {
+    fact_table table("A process waits in vain", "wake-ups a second");
     auto& queue = segment.make<cohold::shm_queue<int>>("queue waited for", 16);
     auto& event = segment.make<cohold::shm_event>("event");
     auto& semaphore = segment.make<cohold::shm_semaphore>("semaphore", 0);
     auto& mutex = segment.make<cohold::shm_mutex>("mutex of the condition");
     auto& condition = segment.make<cohold::shm_condition>("condition");
-    const auto print = [](const char* name, double count) {
-        print_fact(name, {count}, "≤ 10", 10, true);
+    const auto print = [&table](const char* name, double count) {
+        table.add(name, {count}, "≤ 10", 10, true);
     };
     print("shm_queue::pop_for",
           wakes([&](auto patience) { bench::check(!queue.pop_for(patience), "an empty queue"); }));
@@ -459,7 +484,9 @@ int main(int argc, char** argv) {
         .print(uncontended(settings.rounds(40)));
     bench::table("Journal", "ns", 1, bench::shown::time).print(journal(settings.rounds(40)));
     home segment;
-    facts(segment, settings.rounds(100));
+    coming_and_going(segment, settings.rounds(100));
+    inherited_locks(segment, settings.rounds(100));
+    waits_in_vain(segment);
     bench::table("Lock under contention by two processes", "million/s", 1, bench::shown::rate)
         .print(contended(settings.rounds(40)));
 }

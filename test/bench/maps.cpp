@@ -216,6 +216,14 @@ void tell_memory() {
                 "%.1f bytes an element, at loads of %.2f to %.2f; %.1f bytes where 7/8 of the "
                 "places are used (goal ≤ 8: %s)\n",
                 least, most, highest, lowest, full, full <= 8 ? "met" : "**missed**");
+    json::table("Hash maps, memory beyond key and value, 100,000 to 1,000,000 elements of 16 bytes",
+                "bytes an element",
+                {json::object({{"name", json::text("least and most")},
+                               {"value", json::list({json::number(least), json::number(most)})}}),
+                 json::object({{"name", json::text("7/8 of the places used")},
+                               {"value", json::number(full)},
+                               {"goal", json::text("≤ 8")},
+                               {"met", json::truth(full <= 8)}})});
 }
 
 void tell_what_is_missing() {

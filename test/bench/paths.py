@@ -2,9 +2,10 @@
 # How far a reader who follows one call through the code has to go: how many functions of cohold the
 # call runs through, in how many files, and how often it goes from one file to another. Built at
 # -O0, where every function that is written is called; the standard library's are left out.
-#   paths.py INCLUDE_DIRECTORY
+#   paths.py INCLUDE_DIRECTORY [--json=FILE]
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
+import json
 import os
 import subprocess
 import sys
@@ -129,14 +130,23 @@ def measure(program, number):
 
 def main():
     include = sys.argv[1]
-    print("\n### What a call runs through, -O0\n")
-    print("| call | calls | functions | files | changes of file |\n|---|---:|---:|---:|---:|")
+    title = "What a call runs through, -O0"
+    columns = ["calls", "functions", "files", "changes of file"]
+    rows = []
+    print(f"\n### {title}\n")
+    print(f"| call | {' | '.join(columns)} |\n|---|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="cohold-paths-") as directory:
         program = os.path.join(directory, "paths")
         build(include, program)
-        for number, (title, _, _) in enumerate(CALLS):
+        for number, (call, _, _) in enumerate(CALLS):
             figures = measure(program, number)
-            print(f"| `{title}` | " + " | ".join(str(figure) for figure in figures) + " |")
+            print(f"| `{call}` | " + " | ".join(str(figure) for figure in figures) + " |")
+            rows.append({"name": call, **dict(zip(columns, figures))})
+    for option in sys.argv[2:]:
+        if option.startswith("--json="):
+            with open(option.removeprefix("--json="), "w", encoding="utf-8") as file:
+                print(json.dumps({"table": title, "unit": "functions and files", "rows": rows}),
+                      file=file)
 
 
 main()

@@ -2,7 +2,10 @@
 # Installs what is missing (Debian, apt-get), builds with -O2, and prints tables of ratios in
 # Markdown: cohold against the standard library, Boost and hand-written limits, side by side.
 #
-#   sh test/bench/run.sh [vector|strings|maps|ordered|heap|names|queue|family|lifecycle|locks|kills|huge|compile|paths]… [--quick]
+#   sh test/bench/run.sh [vector|strings|maps|ordered|heap|names|queue|family|lifecycle|locks|kills|huge|compile|paths]… [--quick] [--publish[=DIRECTORY]]
+#
+# --publish writes the results to docs/benchmarks/ (or DIRECTORY), too: a file of JSON for each
+# benchmark that has run, and the pictures that docs/performance.md shows.
 #
 # maps is all containers but vectors and queues: it includes ordered and strings. The Boost to compare
 # with is the newest that Debian has; it is unpacked in the build directory, not installed.
@@ -28,27 +31,31 @@ optional() {
 all="vector maps ordered strings heap names queue family lifecycle locks kills huge compile paths"
 wanted=
 quick=
+publish=
 for argument in "$@"; do
-    case " $all --quick " in
-    *" $argument "*) ;;
+    case $argument in
+    --quick) quick=--quick ;;
+    --publish) publish=docs/benchmarks ;;
+    --publish=?*) publish=${argument#--publish=} ;;
+    maps) wanted="$wanted maps ordered strings" ;;
     *)
-        echo "usage: sh test/bench/run.sh [$(echo "$all" | tr ' ' '|')]... [--quick]" >&2
-        exit 2
+        case " $all " in
+        *" $argument "*) wanted="$wanted $argument" ;;
+        *)
+            echo "usage: sh test/bench/run.sh [$(echo "$all" | tr ' ' '|')]... [--quick]" \
+                "[--publish[=DIRECTORY]]" >&2
+            exit 2
+            ;;
+        esac
         ;;
     esac
-    if [ "$argument" = --quick ]; then
-        quick=--quick
-    elif [ "$argument" = maps ]; then
-        wanted="$wanted maps ordered strings"
-    else
-        wanted="$wanted $argument"
-    fi
 done
 [ -n "$wanted" ] || wanted=$all
 
 need_build_tools
 need_boost
 need python3 python3 --version
+[ -z "$publish" ] || need python3-matplotlib /usr/bin/python3 -c 'import matplotlib'
 case " $wanted " in
 *' queue '* | *' family '*)
     # Peers that Debian has. Where they cannot be installed, they are left out.
@@ -75,8 +82,10 @@ case " $wanted " in
 esac
 install_missing >&2
 
-# The newest Boost: prints its include directory, or nothing if only the installed one can be had.
+# The newest Boost: prints its include directory, or nothing if only the installed one can be had, or
+# is wanted: BENCH_BOOST=installed.
 newest_boost() {
+    [ "${BENCH_BOOST:-}" != installed ] || return 0
     newest=$(apt-cache search --names-only '^libboost1\.[0-9]*-dev$' 2>/dev/null |
         cut -d ' ' -f 1 | sort -V | tail -n 1)
     [ -n "$newest" ] || return 0
@@ -91,6 +100,7 @@ newest_boost() {
 
 boost_directory=$(newest_boost)
 flags=${boost_directory:+-isystem$boost_directory}
+[ -z "$boost_directory" ] || export CPLUS_INCLUDE_PATH="$boost_directory" # for compile
 directory=$build/bench
 reconfigure=
 [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
@@ -115,13 +125,27 @@ boost=$(printf '#include <boost/version.hpp>\nBOOST_LIB_VERSION\n' |
 echo "$compiler; Boost $(echo "$boost" | tr _ .); Linux $(uname -r) $(uname -m); $(nproc) cpus"
 
 status=0
+measured=
+results=$build/bench-results
+rm -rf "$results"
+mkdir "$results" || exit 1
 for name in $wanted; do
+    # Words: none, one or two options.
+    options="$quick${publish:+ --json=$results/$name}"
     if [ -f "test/bench/$name.py" ]; then
-        # shellcheck disable=SC2086 # one word or none
-        timeout 600 python3 "test/bench/$name.py" include $quick || status=1
+        # shellcheck disable=SC2086 # words
+        timeout 600 python3 "test/bench/$name.py" include $options
     else
-        # shellcheck disable=SC2086 # one word or none
-        timeout 600 "$directory/test/bench/bench-$name" $quick || status=1
-    fi
+        # shellcheck disable=SC2086 # words
+        timeout 600 "$directory/test/bench/bench-$name" $options
+    fi || { status=1 && continue; }
+    measured="$measured $name=$results/$name"
 done
+if [ -n "$publish" ] && [ -n "$measured" ]; then
+    echo
+    # shellcheck disable=SC2086 # one word a benchmark
+    /usr/bin/python3 test/bench/publish.py "$publish" $quick "--boost=$(echo "$boost" | tr _ .)" \
+        "--compiler=$compiler" $measured || status=1
+fi
+rm -rf "$results"
 exit $status
