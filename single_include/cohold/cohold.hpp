@@ -29026,15 +29026,69 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
                     return {count, depth_of(way.entry) + 1};
                 }
             } else {
-                copied_block copies;
-                if (const std::uint32_t next = copy_block(way, copies); next != 0) {
-                    return {copies.count, next};
+                const size_type count = count_divided(block, depth_of(way.entry));
+                std::atomic_thread_fence(std::memory_order_acquire);
+                if (table_.is_current(way)) {
+                    return {count, depth_of(way.entry) + 1};
                 }
             }
             if (!table_.find(hash, shape, way)) {
                 return {0, 0};
             }
         }
+    }
+
+    // What the hash of an element follows from. The element may be too large for the stack.
+    class hashed_part {
+      public:
+        void copy(const char* slot) noexcept {
+            copy_from_slot<slot_bytes, 0, needed>(bytes_, slot);
+        }
+
+        [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
+            const auto* const part = __builtin_launder(reinterpret_cast<const type*>(bytes_));
+            if constexpr (is_plain) {
+                return base::hash_with(*part, seed);
+            } else {
+                return hash_of_slot(part, seed);
+            }
+        }
+
+      private:
+        using type = std::conditional_t<is_plain, Key, hash_node>;
+
+        static constexpr std::size_t needed = sizeof(type);
+
+        // As the units of a slot.
+        alignas(8) alignas(type) unsigned char bytes_[(needed + 7) / 8 * 8];
+    };
+
+    // The number of elements of a block that is being split: those that have moved may still be in
+    // it.
+    [[nodiscard, gnu::noinline]] size_type count_divided(const hash_block& block,
+                                                         std::uint32_t depth) const noexcept {
+        const std::uint64_t prefix = first_bits(block.prefix, depth);
+        size_type count = 0;
+        for (std::uint32_t i = 0; i < shape.group_count; ++i) {
+            const hash_group& in = shape.group(block, i);
+            const size_type before = count;
+            group_word state = in.state.load(std::memory_order_acquire);
+            for (std::uint32_t left = valid_of(state); left != 0;) {
+                hashed_part part;
+                part.copy(shape.slot(in, static_cast<std::uint32_t>(std::countr_zero(left))));
+                std::atomic_thread_fence(std::memory_order_acquire);
+                // The hash function must not see half of one key and half of another.
+                if (in.state.load(std::memory_order_relaxed) == state) [[likely]] {
+                    count += first_bits(part.hash(table_.seed()), depth) == prefix ? 1u : 0u;
+                    left &= left - 1;
+                } else {
+                    state = in.state.load(std::memory_order_acquire);
+                    left = valid_of(state);
+                    count = before;
+                }
+            }
+        }
+        return count;
     }
 
     [[nodiscard]] static size_type count_groups(const hash_block& block) noexcept {

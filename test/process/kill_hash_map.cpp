@@ -326,11 +326,27 @@ void play_and_check(int milliseconds) {
     for (std::uint32_t i = 0; i < players; ++i) {
         start(i);
     }
+    // Elements of which a player knows that they are there are counted; of the others, those that
+    // everybody works on, and one of each player that is on its way.
+    const auto known = [&] {
+        number count = 0;
+        for (const player_book& each : *book) {
+            count += each.inserted;
+        }
+        return count;
+    };
+    std::uint64_t counts = 0;
+    std::uint64_t wrong = 0;
     std::uint32_t kills = 0;
     for (const number end = now() + static_cast<number>(milliseconds) * 1000000; now() < end;
          ++kills) {
-        const std::timespec pause{0, 50000000};
-        nanosleep(&pause, nullptr);
+        for (const number until = now() + 50000000; now() < until; ++counts) {
+            const number least = known();
+            const number size = map.size();
+            wrong += size < least || size > known() + players + hot_keys ? 1u : 0u;
+            const std::timespec pause{0, 300000};
+            nanosleep(&pause, nullptr);
+        }
         kill_one(kills % players);
         start(kills % players);
     }
@@ -338,6 +354,8 @@ void play_and_check(int milliseconds) {
         kill_one(i);
     }
     CHECK(kills > 0);
+    CHECK(counts > 0);
+    CHECK(wrong == 0);
 
     std::uint64_t expected = 0;
     for (number key = 0; key < hot_keys; ++key) {
@@ -351,13 +369,13 @@ void play_and_check(int milliseconds) {
     }
     std::uint64_t lost = 0;
     for (std::uint32_t i = 0; i < players; ++i) {
-        const number known = (*book)[i].inserted;
-        CHECK(known > 0);
-        for (number index = 0; index < known; ++index) {
+        const number own = (*book)[i].inserted;
+        CHECK(own > 0);
+        for (number index = 0; index < own; ++index) {
             lost += get(map, own_key(i, index)) == index ? 0u : 1u;
         }
         // The one that was on its way.
-        expected += known + (get(map, own_key(i, known)) == nothing ? 0u : 1u);
+        expected += own + (get(map, own_key(i, own)) == nothing ? 0u : 1u);
     }
     CHECK(lost == 0);
     CHECK(map.size() == expected);

@@ -215,6 +215,15 @@ TEST_CASE("random operations do to shm_hash_map what they do to std::unordered_m
     }
 }
 
+TEST_CASE("a table whose blocks are larger than the stack tells its size") {
+    const memory shared = memory::create(64U << 20);
+    using huge = shm_hash_map<std::uint32_t, std::array<char, 700000>>;
+    auto& table = shared.construct<huge>("huge");
+    static constexpr huge::mapped_type zeros{};
+    CHECK(table.try_emplace(1U, zeros));
+    CHECK(table.size() == 1);
+}
+
 TEST_CASE("elements of all sizes") {
     const memory shared = memory::create();
     auto& bytes = shared.construct<shm_hash_map<std::uint8_t, std::uint8_t>>("bytes");
