@@ -31,6 +31,10 @@ need_boost() {
     need libboost-dev compiles '#include <boost/container/vector.hpp>' g++ -c
 }
 
+need_asio() {
+    need libasio-dev compiles '#include <asio.hpp>' g++ -std=c++20 -fsyntax-only
+}
+
 install_missing() {
     [ -n "$missing" ] || return 0
     echo "installing$missing"

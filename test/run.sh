@@ -182,6 +182,7 @@ fi
 
 need_build_tools
 need_boost
+need_asio
 need doctest-dev compiles '#include <doctest/doctest.h>' g++ -c
 need python3 python3 --version
 need gdb gdb --version
@@ -235,7 +236,7 @@ if [ -n "$ci" ]; then
     if runs_32_bit; then
         step 32-bit configuration 32-bit "unit process link" \
             "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" -Dbuildtype=plain -Dtogether=true \
-            -Dcompiled=true -Donly="$(selected bad_input fork full_tmpfs liveness participants kill_queue sync_killed two_mappings)"
+            -Dcompiled=true -Donly="$(selected bad_input fork full_tmpfs liveness native_event participants kill_queue sync_killed two_mappings)"
         step clang_32-bit linked_by_clang_32_bit
     else
         step 32-bit only_compiled_32_bit
@@ -243,7 +244,7 @@ if [ -n "$ci" ]; then
     step sanitizers configuration sanitizers "unit process" clang++-19 -Dbuildtype=plain \
         -Db_sanitize=address,undefined -Db_lundef=false \
         -Dcpp_args="-g1 -fno-sanitize-recover=all" -Dtogether=true \
-        -Donly="$(selected bad_input contract_unnamed fork participants kill_queue sync_killed listing inspect_fuzz passing two_mappings)"
+        -Donly="$(selected bad_input contract_unnamed fork native_event participants kill_queue sync_killed listing inspect_fuzz passing two_mappings)"
     step threads configuration threads "unit process" clang++-19 -Dbuildtype=plain \
         -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-g1 -Dtogether=true -Donly="$(threaded)"
     step musl compiled_with_musl

@@ -25,6 +25,7 @@ using cohold::cv_status;
 using cohold::erase;
 using cohold::erase_if;
 using cohold::errc;
+using cohold::event_descriptor;
 using cohold::event_reset;
 using cohold::failure;
 using cohold::failure_report;

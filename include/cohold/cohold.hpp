@@ -54,6 +54,7 @@
 #include <cohold/policy/permission.hpp>
 #include <cohold/policy/system_v.hpp>
 
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/sync/section_guard.hpp>
 #include <cohold/sync/shm_barrier.hpp>
 #include <cohold/sync/shm_condition.hpp>

@@ -9307,476 +9307,25 @@ COHOLD_NAMESPACE_END
 
 #endif
 
-// A guard: a pointer to a value that is locked as long as the guard lives, and whose changes are
-// one section.
-#ifndef COHOLD_SYNC_SECTION_GUARD_HPP
-#define COHOLD_SYNC_SECTION_GUARD_HPP
-
-#include <cstddef>
-#include <new>
-#include <utility>
-
-// Sections: the changes that a thread makes to a segment in a section happen completely or, if the
-// process is killed, not at all. Also allocating and freeing the segment's memory in sections.
-#ifndef COHOLD_ENGINE_SECTION_HPP
-#define COHOLD_ENGINE_SECTION_HPP
-
-// The calling thread in a segment: finding or making its transaction and its journal, and how a
-// process with all its threads ceases to be a participant.
-#ifndef COHOLD_ENGINE_THIS_THREAD_HPP
-#define COHOLD_ENGINE_THIS_THREAD_HPP
-
-#include <new>
-
-// The threads of this process: the transactions of each, which of them have open sections, and the
-// end of a thread or of unloaded code.
-#ifndef COHOLD_ENGINE_THREAD_CACHE_HPP
-#define COHOLD_ENGINE_THREAD_CACHE_HPP
-
-// Recovery and attachment: everything that a dead participant had begun is undone or finished, and
-// its slot becomes free; and how this process becomes a participant and ceases to be one.
-#ifndef COHOLD_ENGINE_RECOVERY_HPP
-#define COHOLD_ENGINE_RECOVERY_HPP
-
-#include <bit>
-#include <cerrno>
-#include <ctime>
-
-// The journal of a thread (its undo log in the segment): its records, byte shifts that can be
-// undone at any moment, and the reader that rolls records back or, after the commit, does what they
-// have promised.
-#ifndef COHOLD_ENGINE_JOURNAL_HPP
-#define COHOLD_ENGINE_JOURNAL_HPP
+// A file descriptor that becomes readable when there is something to take: for epoll(7), poll(2)
+// and event loops. Here is also how a queue or a signal says what its descriptor waits for.
+#ifndef COHOLD_SYNC_EVENT_DESCRIPTOR_HPP
+#define COHOLD_SYNC_EVENT_DESCRIPTOR_HPP
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
-
-// What a thread knows about the slabs that it owns in a segment, and how it takes and frees blocks
-// of them: its own with one plain store, those of others with one fetch_or.
-#ifndef COHOLD_ENGINE_SLAB_CACHE_HPP
-#define COHOLD_ENGINE_SLAB_CACHE_HPP
-
-// The heap of a segment: two-level segregated fit under one lock, and the slabs that threads take
-// from it for their small blocks. Its state is entirely inside the segment. If the holder of the
-// lock dies during a change, the next holder undoes that change.
-#ifndef COHOLD_ENGINE_HEAP_HPP
-#define COHOLD_ENGINE_HEAP_HPP
-
-#include <bit>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
-
-// A lock whose word names its holder, so that a dead holder can be distinguished from a slow one,
-// and the limit for waits for the locks of a segment itself.
-#ifndef COHOLD_ENGINE_ROBUST_LOCK_HPP
-#define COHOLD_ENGINE_ROBUST_LOCK_HPP
-
-#include <bit>
-#include <utility>
-
-// The process table of a segment: which participants are attached, and whether they are alive
-// according to the kernel.
-#ifndef COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
-#define COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
-
-#include <utility>
-
-// The private page that each process keeps before a segment's mapping. It holds what the process
-// must know about a segment of which it has only an address. Also the list of this process's
-// mappings, and the size and growth of a mapped segment.
-#ifndef COHOLD_ENGINE_LOCAL_MAPPING_HPP
-#define COHOLD_ENGINE_LOCAL_MAPPING_HPP
-
-// The header at the beginning of a segment: the sizes of what has a fixed place, the fields, and
-// their validation. docs/layout.md describes them for programs in other languages.
-#ifndef COHOLD_ENGINE_HEADER_HPP
-#define COHOLD_ENGINE_HEADER_HPP
-
-#include <atomic>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <string_view>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-/// What removes the name of a segment.
-enum class lifetime : std::uint32_t {
-    persistent = 0, ///< only an explicit removal, as with a file
-    session =
-        1, ///< the last process that detaches; if all users are dead, the segment counts as absent
-};
-
-namespace detail {
-
-// ---- what has a fixed size or place
-
-// "cohold" and two bytes that do not occur in text. Compared as bytes, so that a segment with the
-// other byte order is recognized.
-inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
-inline constexpr std::uint32_t word_order = 0x01020304;
-inline constexpr std::uint64_t control_bytes = 4096;   // of the header, regardless of the page size
-inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
-// The process table has one slot more than there can be participants: see attach. In every segment
-// the first slots follow the header, so that everything after them has a fixed place. Further
-// slots, if the segment has room for more participants, lie between the kept journals and the first
-// block of the heap.
-inline constexpr std::uint32_t least_participants = 2;
-inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits hold every slot index
-inline constexpr std::uint64_t near_slots = 65;
-inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
-inline constexpr std::uint64_t far_slots_offset = 20160;
-
-[[nodiscard]] constexpr std::uint64_t far_bytes(std::uint64_t max_participants) noexcept {
-    return max_participants < near_slots ? 0
-                                         : (max_participants + 1 - near_slots) * participant_bytes;
-}
-
-// The size of a segment that has room for its process table, heap and directory.
-[[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
-    return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
-           control_bytes * control_bytes;
-}
-
-inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
-inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
-
-// ---- the header
-
-struct segment_header {
-    // Written last, where publication is not one step; zero means "not ready".
-    alignas(8) std::atomic<std::uint64_t> magic;
-    std::uint32_t order;
-    std::uint32_t layout_version;
-    std::uint32_t header_bytes;
-    std::uint32_t max_participants;
-    alignas(8) std::uint64_t reserve;
-    alignas(8) std::uint64_t id[2];   // random: distinguishes segments of the same name
-    alignas(8) std::uint64_t created; // nanoseconds since 1970
-    std::uint32_t life;
-    std::uint32_t name_length;
-    alignas(8) std::uint64_t name_hash[2];
-    char name[512];                    // the full name, or the beginning of a longer one
-    alignas(8) std::uint64_t checksum; // of everything from `order` to here
-    // The fields from here on change.
-    alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
-    // Incremented before and after something is undone, so that readers without a lock read again.
-    std::atomic<std::uint64_t> rollbacks;
-    // 0, or the object_word() of the object of which free pages have been given back. A copy of it,
-    // which may have lost others, is a different object.
-    std::atomic<std::uint64_t> trimmed;
-
-    [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
-        const char* from = reinterpret_cast<const char*>(&order);
-        return hash64_of_sparse(
-            from, static_cast<std::size_t>(reinterpret_cast<const char*>(&checksum) - from));
-    }
-
-    [[nodiscard]] std::string_view name_view() const noexcept {
-        return {name, name_length < sizeof name ? name_length : sizeof name};
-    }
-
-    void set_name(std::string_view full) noexcept;
-
-    [[nodiscard]] bool is_named(std::string_view full) const noexcept {
-        const hash_pair hash = hash128(full);
-        return name_length == full.size() && name_hash[0] == hash.first &&
-               name_hash[1] == hash.second;
-    }
-};
-
-// Are both mappings of the same segment?
-[[nodiscard]] inline bool is_same_segment(const segment_header& a,
-                                          const segment_header& b) noexcept {
-    return a.id[0] == b.id[0] && a.id[1] == b.id[1];
-}
-
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(offsetof(segment_header, order) == 8);
-static_assert(offsetof(segment_header, layout_version) == 12);
-static_assert(offsetof(segment_header, header_bytes) == 16);
-static_assert(offsetof(segment_header, max_participants) == 20);
-static_assert(offsetof(segment_header, reserve) == 24);
-static_assert(offsetof(segment_header, id) == 32);
-static_assert(offsetof(segment_header, created) == 48);
-static_assert(offsetof(segment_header, life) == 56);
-static_assert(offsetof(segment_header, name_length) == 60);
-static_assert(offsetof(segment_header, name_hash) == 64);
-static_assert(offsetof(segment_header, name) == 80);
-static_assert(offsetof(segment_header, checksum) == 592);
-static_assert(offsetof(segment_header, size) == 640);
-static_assert(offsetof(segment_header, rollbacks) == 648);
-static_assert(offsetof(segment_header, trimmed) == 656);
-static_assert(sizeof(segment_header) == 704);
-
-inline std::uint64_t magic_word() noexcept {
-    std::uint64_t word = 0;
-    std::memcpy(&word, segment_magic, sizeof word);
-    return word;
-}
-
-// Checks every field of a header, which may contain any bytes. Reads only the header;
-// `object_bytes` is the size of the object according to the kernel. Sets ec, and reports the wrong
-// field with the expected and the found value.
-[[gnu::cold]] void validate_header(const segment_header& header, std::uint64_t object_bytes,
-                                   std::error_code& ec) noexcept;
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for header.hpp.
-#ifndef COHOLD_ENGINE_HEADER_IPP
-#define COHOLD_ENGINE_HEADER_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-COHOLD_INLINE void segment_header::set_name(std::string_view full) noexcept {
-    const hash_pair hash = hash128(full);
-    name_hash[0] = hash.first;
-    name_hash[1] = hash.second;
-    name_length = static_cast<std::uint32_t>(full.size());
-    if (!full.empty()) {
-        std::memcpy(name, full.data(), full.size() < sizeof name ? full.size() : sizeof name);
-    }
-}
-
-COHOLD_INLINE void validate_header(const segment_header& header, std::uint64_t object_bytes,
-                                   std::error_code& ec) noexcept {
-    const auto unequal = [&ec](errc code, const char* field, std::uint64_t expected,
-                               std::uint64_t found) noexcept {
-        if (!ec && expected != found) {
-            fail(ec, code, "%s: expected %#llx, found %#llx", field,
-                 static_cast<unsigned long long>(expected), static_cast<unsigned long long>(found));
-        }
-    };
-    if (object_bytes < control_bytes) {
-        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
-             static_cast<unsigned long long>(control_bytes),
-             static_cast<unsigned long long>(object_bytes));
-        return;
-    }
-    unequal(errc::not_a_segment, "magic", magic_word(),
-            header.magic.load(std::memory_order_acquire));
-    unequal(errc::byte_order_mismatch, "word order", word_order, header.order);
-    unequal(errc::layout_mismatch, "layout version", COHOLD_LAYOUT_VERSION, header.layout_version);
-    unequal(errc::corrupt, "header bytes", sizeof(segment_header), header.header_bytes);
-    unequal(errc::corrupt, "checksum", header.expected_checksum(), header.checksum);
-    if (ec) {
-        return;
-    }
-    if (header.max_participants < least_participants ||
-        header.max_participants > most_participants) {
-        fail(ec, errc::corrupt, "participants: expected %u to %u, found %u", least_participants,
-             most_participants, header.max_participants);
-        return;
-    }
-    const std::uint64_t smallest = smallest_segment_for(header.max_participants);
-    const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    if (header.reserve < smallest || header.reserve > largest_reserve) {
-        fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(smallest),
-             static_cast<unsigned long long>(largest_reserve),
-             static_cast<unsigned long long>(header.reserve));
-    } else if (size < smallest || size > header.reserve) {
-        fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(smallest),
-             static_cast<unsigned long long>(header.reserve),
-             static_cast<unsigned long long>(size));
-    } else if (size > object_bytes) {
-        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
-             static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-// A mechanism as data: its properties, and its functions for native handles of any type. So code
-// that works with all mechanisms need not be a template.
-#ifndef COHOLD_ENGINE_MECHANISM_CALLS_HPP
-#define COHOLD_ENGINE_MECHANISM_CALLS_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <string_view>
 #include <system_error>
+#include <utility>
 
+#include <pthread.h>
 
-COHOLD_NAMESPACE_BEGIN
+// The basis of the signals (semaphore, event, latch, barrier, condition): a word that holds a value
+// and says whether anybody waits for it; and the check of a count that is passed to a constructor.
+#ifndef COHOLD_SYNC_DETAIL_AWAITABLE_HPP
+#define COHOLD_SYNC_DETAIL_AWAITABLE_HPP
 
-enum class seal : unsigned;
+#include <bit>
 
-namespace detail {
-
-// Room for a native handle of any mechanism.
-struct alignas(16) native_room {
-    unsigned char bytes[32];
-};
-
-// For the meaning of most of these, see the table of mechanism_policy. `native` is the address of
-// a native handle. An optional function that the mechanism lacks is null.
-struct mechanism_calls {
-    std::string_view label;
-    bool grows;
-    bool huge_pages;
-    bool has_descriptor; // the native handle is a file_descriptor
-    std::size_t size;    // of a native handle, in bytes
-    bool reads_as_maps;  // pread(2) of that descriptor gets the bytes that map() maps
-
-    // Makes an empty native handle; the memory may hold any bytes before.
-    void (*clear)(void* native) noexcept;
-    bool (*refers)(const void* native) noexcept;
-
-    object_status (*status)(const void* native, std::error_code& ec) noexcept;
-    void (*back)(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
-                 std::error_code& ec) noexcept;
-    void* (*map)(const void* native, std::uint64_t bytes, access_mode how, void* at,
-                 std::error_code& ec) noexcept;
-    void (*adopt)(void* native, std::error_code& ec) noexcept;
-    void (*close)(void* native) noexcept;
-
-    // With a name; null for mechanisms that have none.
-    void (*create)(void* native, std::string_view name, const creation& wanted,
-                   std::error_code& ec) noexcept;
-    void (*publish)(void* native, std::string_view name, publication how,
-                    std::error_code& ec) noexcept;
-    void (*abandon)(void* native, std::string_view name) noexcept;
-    void (*open)(void* native, std::string_view name, access_mode how, object_status& found,
-                 std::error_code& ec) noexcept;
-    bool (*remove)(std::string_view name, std::error_code& ec) noexcept;
-
-    // Without a name.
-    void (*create_unnamed)(void* native, const creation& wanted, std::error_code& ec) noexcept;
-
-    void (*reclaim)(std::string_view name) noexcept;
-    void (*seal)(const void* native, enum seal seals, std::error_code& ec) noexcept;
-    void (*settle)(const void* native, std::string_view name, std::error_code& ec) noexcept;
-    void (*release)(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
-                    std::error_code& ec) noexcept;
-    // Gives memory to the holes in the first `bytes`.
-    void (*fill)(const void* native, access_mode how, void* mapping, std::uint64_t bytes,
-                 std::error_code& ec) noexcept;
-
-    // Liveness. `claim` holds the gate, and calls publish(context, token) while no other process
-    // can claim the slot.
-    void* (*claim)(const void* native, std::uint32_t slot, const liveness_token& present,
-                   bool (*publish)(void* context, const liveness_token& token) noexcept,
-                   void* context, std::error_code& ec) noexcept;
-    verdict (*probe)(const void* native, std::uint32_t slot, const liveness_token& token) noexcept;
-    // The same by another descriptor, of the file with the locks of this object; `unknown` if it is
-    // one of another file. Null where no file has locks.
-    verdict (*probe_by)(int descriptor, const void* native, std::uint64_t device,
-                        std::uint64_t inode, std::uint32_t slot,
-                        const liveness_token& token) noexcept;
-    bool locks_itself; // that file is the object
-
-    // Attendance. Calls act(context, held) within the gate; if that is not held, errno says why.
-    void (*within_gate)(const void* native, lock_kind kind,
-                        void (*act)(void* context, bool held) noexcept, void* context) noexcept;
-    bool (*anybody)(const void* native) noexcept;
-    void (*enter)(const void* native, void* page, std::error_code& ec) noexcept;
-};
-
-// An object of a mechanism, by a native handle that lives somewhere else.
-struct native_object {
-    const mechanism_calls* calls;
-    const void* native;
-
-    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
-        return calls->status(native, ec);
-    }
-
-    [[nodiscard]] void* map(std::uint64_t bytes, access_mode how, void* at,
-                            std::error_code& ec) const noexcept {
-        return calls->map(native, bytes, how, at, ec);
-    }
-
-    // The file descriptor that the native handle is; -1 if it is something else.
-    [[nodiscard]] int descriptor() const noexcept {
-        return calls->has_descriptor ? static_cast<const file_descriptor*>(native)->value : -1;
-    }
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-// The owner word of a lock, which names a participant and its thread, and words that count up.
-// Recovery uses both.
-#ifndef COHOLD_ENGINE_WORDS_HPP
-#define COHOLD_ENGINE_WORDS_HPP
-
-#include <atomic>
-#include <cstdint>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// ---- owner words
-
-// generation:32 | slot:12 | thread:19 | awaited:1. A generation is one attachment of one process,
-// so a word keeps naming a dead process until 2^32 others have used the slot. Thread 0 is the
-// process itself. The lower half changes with the owner, and is the word on which sleepers wait in
-// the kernel.
-using owner_word = std::uint64_t;
-
-inline constexpr owner_word nobody = 0;
-inline constexpr owner_word awaited = 1;
-inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
-
-[[nodiscard]] constexpr owner_word make_owner(std::uint32_t slot, std::uint32_t generation,
-                                              std::uint32_t thread) noexcept {
-    return owner_word{generation} << 32 | owner_word{slot} << 20 | owner_word{thread} << 1;
-}
-
-[[nodiscard]] constexpr std::uint32_t slot_of(owner_word owner) noexcept {
-    return static_cast<std::uint32_t>(owner >> 20) & 0xfffu;
-}
-
-[[nodiscard]] constexpr std::uint32_t generation_of(owner_word owner) noexcept {
-    return static_cast<std::uint32_t>(owner >> 32);
-}
-
-[[nodiscard]] constexpr std::uint32_t thread_of(owner_word owner) noexcept {
-    return static_cast<std::uint32_t>(owner >> 1) & most_threads;
-}
-
-[[nodiscard]] constexpr bool same_owner(owner_word a, owner_word b) noexcept {
-    return (a | awaited) == (b | awaited);
-}
-
-// ---- words that only count up
-
-// Has a word that only counts up, and may wrap, reached this value? The positions of queues are
-// such words.
-[[nodiscard]] constexpr bool has_reached(std::uint64_t now, std::uint64_t value) noexcept {
-    return static_cast<std::int64_t>(now - value) >= 0;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // Waiting for other threads and processes: spinning, the kernel's futex (sleep while a 32-bit word
 // has a value, wake the sleepers), process-wide memory barriers, and yielding loops.
 #ifndef COHOLD_OS_FUTEX_HPP
@@ -10201,6 +9750,828 @@ class yielding {
 COHOLD_NAMESPACE_END
 
 #endif
+// How processes wait: the waiting policies, and a word in shared memory on which processes sleep
+// until another one says that something changed.
+#ifndef COHOLD_SYNC_WAITING_HPP
+#define COHOLD_SYNC_WAITING_HPP
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+// ---- the policies
+
+/// How to wait. A policy changes what its own process does and nothing in the memory, so processes
+/// with different policies can share one object. `spins` and `parks`: see waiting_policy.
+namespace waiting {
+
+/// Spins for ten or twenty microseconds, about the time that waking a thread on another processor
+/// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
+/// otherwise.
+struct adaptive {
+    static constexpr std::uint32_t spins = 1024;
+    static constexpr bool parks = true;
+};
+
+/// Never sleeps: lowest latency for a process with a processor of its own. It yields the processor
+/// now and then, so that it cannot starve the process that it waits for.
+struct spin {
+    static constexpr std::uint32_t spins = 1024;
+    static constexpr bool parks = false;
+};
+
+/// Sleeps at once: least work where waits are long or processors few.
+struct block {
+    static constexpr std::uint32_t spins = 0;
+    static constexpr bool parks = true;
+};
+
+} // namespace waiting
+
+/// A waiting policy: `spins`, how often to look again before giving the processor away, and
+/// `parks`, whether that is done by sleeping until woken (otherwise by yielding).
+template <class Policy>
+concept waiting_policy = requires {
+    { Policy::spins } -> std::convertible_to<std::uint32_t>;
+    { Policy::parks } -> std::convertible_to<bool>;
+};
+
+// ---- the word
+
+namespace detail {
+
+/// The result of one attempt, or of a whole wait.
+enum class outcome {
+    done,
+    blocked, // not now; after a wait: the deadline has passed
+    held,    // not now, because of a process that may be dead: look again soon
+    refused, // not now, and the caller does not want to wait
+    closed   // never again
+};
+
+// What a sleeper knows of the word. `settled`: every change from now on is made by a thread that
+// sees that there may be a sleeper.
+struct wait_ticket {
+    std::uint32_t word = 0;
+    bool settled = false;
+};
+
+/// Bit 0: a thread may be asleep. Bit 1: there was a barrier since bit 0 was set (see below). The
+/// other bits count the wake-ups, so that a waiter that is about to sleep notices a wake-up that
+/// comes first.
+///
+/// *A thread that changes the condition* stores the change, in any memory order that its readers
+/// need, then calls awaited(), and if that is true calls wake() or wake_all(). Nothing else: there
+/// is no fence between the store and the load of the word, and no system call while nobody waits.
+/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
+/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
+/// the waiter sees the change, or the changer sees the bit. This works with every process that has
+/// called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers may
+/// be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one for
+/// each sleep. Where the kernel has no such barrier, a changer may load the word before its store
+/// is visible, for as long as a store buffer takes to drain: so the first sleep after an
+/// announcement is short (unsettled_interval), and the waiter looks again.
+///
+/// If a process is killed between its change and its wake, sleepers look again after
+/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
+class wait_word {
+  public:
+    /// No thread sleeps longer than this (in ns) without looking again: eight times a second.
+    static constexpr std::int64_t recheck_interval = 125000000;
+    /// Nor longer than this, if it waits for a process that may be dead.
+    static constexpr std::int64_t held_interval = 4000000;
+    /// Nor longer than this, the first time, if wake-ups begin before the change: see begin_wake.
+    static constexpr std::int64_t first_interval = 100000;
+    /// Nor longer than this, the first time without a barrier.
+    static constexpr std::int64_t unsettled_interval = 1000000;
+
+    /// Says that the caller is about to sleep.
+    [[nodiscard, gnu::cold]] wait_ticket announce() noexcept;
+
+    /// Sleeps unless there was a wake-up since announce(); may return spuriously.
+    [[gnu::cold]] void park(wait_ticket ticket, deadline until,
+                            std::int64_t longest = recheck_interval) noexcept;
+
+    [[nodiscard]] bool awaited() const noexcept {
+        light_barrier();
+        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
+    }
+
+    /// For a thread that cannot write the word, and so cannot announce itself: look() before the
+    /// last look at the condition, then doze(). It is woken only together with threads that have
+    /// announced themselves; so the deadline must be near.
+    [[nodiscard]] std::uint32_t look() const noexcept {
+        return word_.load(std::memory_order_acquire);
+    }
+
+    void doze(std::uint32_t seen, deadline until) const noexcept { futex_wait(word_, seen, until); }
+
+    /// Wakes all. The bits go first: a thread that sleeps under the old ones is woken, and a later
+    /// one sets them anew.
+    [[gnu::cold]] void wake_all() noexcept;
+
+    /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
+    /// then the change; then finish_wake(), which reads nothing. A waiter that announces itself in
+    /// between may be missed, and has to look again soon: see first_interval.
+    [[gnu::cold]] void begin_wake() noexcept;
+
+    [[gnu::cold]] void finish_wake() const noexcept;
+
+    /// Wakes at most `count`. The bit stays while sleepers may be left. A thread that slept, and
+    /// then got what it slept for, must pass the wake-up on (see await): the changes may have come
+    /// in a different order from the wake-ups.
+    [[gnu::cold]] void wake(std::uint32_t count) noexcept;
+
+  private:
+    static constexpr std::uint32_t sleeping = 1;
+    static constexpr std::uint32_t settled = 2;
+    static constexpr std::uint32_t flags = sleeping | settled;
+    static constexpr std::uint32_t one = 4; // one wake-up
+
+    // By now everybody sees the announcement, unless a wake-up has taken it away.
+    wait_ticket settle(std::uint32_t word) noexcept {
+        std::uint32_t now = word;
+        if (word_.compare_exchange_strong(now, word | settled, std::memory_order_relaxed)) {
+            now = word | settled;
+        }
+        return {now == (word | settled) ? now : word, true};
+    }
+
+    std::atomic<std::uint32_t> word_{0};
+};
+
+static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
+
+struct wait_result {
+    outcome what; // blocked also where the last attempt was held
+    bool slept;
+};
+
+/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
+/// out of line and small: the caller makes the first attempt itself. An attempt that is held may
+/// have spun by itself before it gave up: it counts as `held_spins`.
+template <waiting_policy Waiting, class Attempt>
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until,
+                                               std::uint32_t held_spins = 1) {
+    outcome what = outcome::blocked;
+    bool slept = false;
+    bool announced = false;
+    wait_ticket ticket;
+    backoff spins(Waiting::spins);
+    yielding yielding_loop;
+    do {
+        if (what == outcome::held) {
+            spins.count(held_spins - 1);
+        }
+        if (spins.spin()) {
+            continue;
+        }
+        if (announced) {
+            word.park(ticket, until,
+                      what == outcome::held ? wait_word::held_interval
+                                            : wait_word::recheck_interval);
+            announced = false;
+            slept = true;
+        } else if (until.has_passed()) {
+            return {outcome::blocked, slept};
+        } else if (Waiting::parks) {
+            ticket = word.announce();
+            announced = true;
+        } else {
+            yielding_loop.yield();
+            spins = backoff(Waiting::spins);
+        }
+    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
+    return {what, slept};
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for waiting.hpp.
+#ifndef COHOLD_SYNC_WAITING_IPP
+#define COHOLD_SYNC_WAITING_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE wait_ticket wait_word::announce() noexcept {
+    const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+    return (word & settled) != 0 ? wait_ticket{word, true}
+           : heavy_barrier()     ? settle(word)
+                                 : wait_ticket{word, false};
+}
+
+[[gnu::noinline]] COHOLD_INLINE void wait_word::park(wait_ticket ticket, deadline until,
+                                                     std::int64_t longest) noexcept {
+    const std::int64_t interval =
+        ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
+    const futex_outcome how =
+        futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
+    if (!ticket.settled && how == futex_outcome::timed_out) {
+        static_cast<void>(settle(ticket.word));
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void wait_word::wake_all() noexcept {
+    begin_wake();
+    finish_wake();
+}
+
+[[gnu::noinline]] COHOLD_INLINE void wait_word::begin_wake() noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
+                                        std::memory_order_relaxed)) {
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void wait_word::finish_wake() const noexcept {
+    futex_wake(word_, futex_wake_all);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void wait_word::wake(std::uint32_t count) noexcept {
+    word_.fetch_add(one, std::memory_order_seq_cst);
+    if (futex_wake(word_, count) < count) {
+        wake_all(); // nobody was left: clear the bit, and wake those that came meanwhile
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// 64 bits that change in one step: the value that is waited for and, in the upper half, a bit that
+/// says whether any thread may be asleep. A thread that changes the value learns from that same
+/// step whether it must wake a sleeper, and does not touch the memory again: a waiter may have
+/// freed it by then. The upper half is what sleepers hand to the kernel; it changes with every
+/// wake-up.
+///
+/// If a process is killed between its change and its wake, sleepers look again after
+/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
+class signal_word {
+  public:
+    static constexpr std::int64_t recheck_interval = wait_word::recheck_interval; // ns
+
+    explicit constexpr signal_word(std::uint64_t value) noexcept : word_(value) {}
+
+    [[nodiscard]] std::uint64_t
+    load(std::memory_order order = std::memory_order_acquire) const noexcept {
+        return word_.load(order);
+    }
+
+    /// Changes `found` to `next`, like compare_exchange_weak.
+    [[nodiscard]] bool change(std::uint64_t& found, std::uint64_t next,
+                              std::memory_order order) noexcept {
+        return word_.compare_exchange_weak(found, next, order, std::memory_order_relaxed);
+    }
+
+    /// Sleeps while the upper half is that of `state`; may return spuriously. Returns whether there
+    /// was a wake-up. If there was, the memory may be gone.
+    [[gnu::cold, gnu::noinline]] bool sleep(std::uint64_t state, deadline until) const noexcept {
+        const futex_outcome how = futex_wait(upper_half(), static_cast<std::uint32_t>(state >> 32),
+                                             until.or_earlier(deadline::in(recheck_interval)));
+        return how == futex_outcome::woken || how == futex_outcome::changed;
+    }
+
+    /// Wakes at most `count`, after a change of the upper half. Reads nothing.
+    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) const noexcept {
+        futex_wake(upper_half(), count);
+    }
+
+    /// Waits until attempt(slept) is true; returns false once the time is over. `blocks(state)`: is
+    /// there something to wait for? `slept`: others may be asleep although the bit no longer says
+    /// so. `sleeping`: the bit.
+    template <class Blocks, class Attempt>
+    [[gnu::cold, gnu::noinline]] bool
+    await(std::uint64_t sleeping, deadline until, const Blocks& blocks, const Attempt& attempt,
+          std::uint32_t most_spins = waiting::adaptive::spins) const noexcept {
+        backoff spins(most_spins);
+        for (bool slept = false; !attempt(slept);) {
+            if (spins.spin()) {
+                continue;
+            }
+            if (until.has_passed()) {
+                if (slept) { // the wake-up may have been the only one while others sleep
+                    word_.fetch_or(sleeping, std::memory_order_relaxed);
+                }
+                return false;
+            }
+            std::uint64_t state = word_.load(std::memory_order_relaxed);
+            while (
+                blocks(state) && (state & sleeping) == 0 &&
+                !word_.compare_exchange_weak(state, state | sleeping, std::memory_order_relaxed)) {
+            }
+            if (blocks(state)) {
+                sleep(state | sleeping, until);
+                slept = true;
+            }
+        }
+        return true;
+    }
+
+  private:
+    [[nodiscard]] const std::atomic<std::uint32_t>& upper_half() const noexcept {
+        return reinterpret_cast<const std::atomic<std::uint32_t>*>(
+            &word_)[std::endian::native == std::endian::big ? 0 : 1];
+    }
+
+    alignas(
+        8) mutable std::atomic<std::uint64_t> word_; // mutable: waiting does not change the value
+};
+
+static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
+
+/// A signal whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
+class signal_value {
+  public:
+    explicit constexpr signal_value(std::uint32_t value) noexcept : word_(value) {}
+
+    [[nodiscard]] std::uint32_t
+    load(std::memory_order order = std::memory_order_acquire) const noexcept {
+        return static_cast<std::uint32_t>(word_.load(order));
+    }
+
+    /// Changes the value to next(value), in one step, provided that may(value) is true, and wakes
+    /// up to `count` sleepers if wakes(old value) is true. Returns what `may` returned.
+    template <class May, class Next, class Wakes>
+    bool change(const May& may, const Next& next, const Wakes& wakes,
+                std::uint32_t count) noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        for (;;) {
+            const auto value = static_cast<std::uint32_t>(state);
+            if (!may(value)) {
+                return false;
+            }
+            const bool calls = (state & sleeping) != 0 && wakes(value);
+            const std::uint64_t above = calls ? (state & ~sleeping) + one : state;
+            if (word_.change(state, (above & ~lower) | next(value), std::memory_order_acq_rel)) {
+                if (calls) [[unlikely]] {
+                    word_.wake(count);
+                }
+                return true;
+            }
+        }
+    }
+
+    /// Decrements the value if it is not 0.
+    [[nodiscard]] bool take() noexcept { return take(false); }
+
+    /// Waits until it can.
+    [[gnu::cold]] bool take_by(deadline until) noexcept {
+        return word_.await(sleeping, until, is_zero, [this](bool slept) { return take(slept); });
+    }
+
+    /// Waits until wanted(value) is true.
+    template <class Wanted>
+    [[gnu::cold]] bool await(const Wanted& wanted, deadline until) const noexcept {
+        return word_.await(
+            sleeping, until,
+            [&](std::uint64_t state) { return !wanted(static_cast<std::uint32_t>(state)); },
+            [&](bool /*slept*/) { return wanted(load()); });
+    }
+
+    /// For a thread that takes nothing: waits until over() is true, without spinning. Then passes a
+    /// wake-up on that may have been for one sleeper alone.
+    template <class Over>
+    [[gnu::cold]] void watch(const Over& over) noexcept {
+        bool has_slept = false;
+        word_.await(
+            sleeping, deadline::never(), [&](std::uint64_t /*state*/) { return !over(); },
+            [&](bool slept) {
+                has_slept = slept;
+                return over();
+            },
+            0);
+        if (has_slept) {
+            pass_on();
+        }
+    }
+
+    /// All sleepers look again.
+    [[gnu::cold]] void disturb() noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        while (!word_.change(state, (state & ~sleeping) + one, std::memory_order_relaxed)) {
+        }
+        word_.wake(futex_wake_all);
+    }
+
+  private:
+    static constexpr std::uint64_t lower = 0xffffffffu;
+    static constexpr std::uint64_t sleeping = std::uint64_t{1} << 32;
+    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // one wake-up
+
+    static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
+
+    // A sleeper that was woken alone found the bit cleared by its wake-up: it sets the bit again,
+    // because others may be asleep, or, if there is more to take, wakes the next one.
+    [[nodiscard]] bool take(bool slept) noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        while (!is_zero(state)) {
+            const bool more = slept && !is_zero(state - 1);
+            const std::uint64_t above =
+                more ? (state & ~sleeping) + one : state | (slept ? sleeping : std::uint64_t{0});
+            if (word_.change(state, above - 1, std::memory_order_acquire)) {
+                if (more) {
+                    word_.wake(1);
+                }
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void pass_on() noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        bool more = false;
+        do {
+            more = !is_zero(state);
+        } while (!word_.change(state, more ? (state & ~sleeping) + one : state | sleeping,
+                               std::memory_order_relaxed));
+        if (more) {
+            word_.wake(1);
+        }
+    }
+
+    signal_word word_;
+};
+
+// A count passed to a constructor; negative ones look like large ones.
+inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
+    if (count > most) [[unlikely]] {
+        const error_context context("construct", kind, "");
+        raise(errc::invalid_size, "%lld is not between 0 and %u", static_cast<long long>(count),
+              most);
+    }
+    return static_cast<std::uint32_t>(count);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct event_access;
+
+/// What a watch waits for.
+struct event_source {
+    enum class way {
+        one,    // a wait_word: a wake-up may be for one sleeper alone, so it is passed on
+        all,    // a wait_word: a wake-up is for all sleepers
+        reader, // the same, in memory that this process may not be able to write
+        signal  // a signal_value
+    };
+
+    const void* object; // in shared memory
+    // Is there something? `thorough`, at most eight times a second: also if it has to ask which
+    // processes are dead. `seen`: see event_watch.
+    bool (*look)(const void* object, bool thorough, std::atomic<std::uint64_t>& seen) noexcept;
+    const void* word;
+    way how;
+};
+
+/// A thread of this process that sleeps on the word of an object, like any other that waits for it,
+/// and sets an event flag when there is something. While the flag is set, it waits for somebody to
+/// clear it, and not for the object: so those that change the object make no system calls. In
+/// private memory. Owned by an event_descriptor; a reader of a broadcast may hold it as well, to
+/// tell how far it has come.
+class event_watch {
+  public:
+    // nullptr and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
+    [[nodiscard, gnu::cold]] static event_watch*
+    start(const event_source& source, std::uint64_t seen, std::error_code& ec) noexcept;
+
+    event_watch(const event_watch&) = delete;
+    event_watch& operator=(const event_watch&) = delete;
+
+    // By the owner, once: ends the thread, closes the descriptor and drops the reference.
+    [[gnu::cold]] void stop() noexcept;
+
+    void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+
+    [[gnu::cold]] void drop() noexcept;
+
+    [[nodiscard]] int descriptor() const noexcept { return flag_.get(); }
+
+    // What there is that is not new any more, for sources that need it: a version or a position.
+    [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
+
+  private:
+    event_watch(const event_source& source, unique_fd&& flag, std::uint64_t seen) noexcept;
+
+    ~event_watch() = default;
+
+    static void* run(void* watch) noexcept;
+
+    // Is there something, or is it time to stop?
+    [[nodiscard]] bool is_over() noexcept;
+
+    void await_event() noexcept;
+
+    // Wakes the thread. Others that sleep there look again, too.
+    void wake() const noexcept;
+
+    [[nodiscard]] wait_word& word() const noexcept {
+        return *static_cast<wait_word*>(const_cast<void*>(source_.word));
+    }
+
+    [[nodiscard]] signal_value& signal() const noexcept {
+        return *static_cast<signal_value*>(const_cast<void*>(source_.word));
+    }
+
+    event_source source_;
+    unique_fd flag_;
+    ::pthread_t thread_{};
+    std::uint64_t process_; // a forked child has no such thread
+    std::atomic<std::uint64_t> seen_;
+    std::int64_t asked_ = 0; // when it looked thoroughly
+    std::atomic<std::uint32_t> stopping_{0};
+    std::atomic<std::uint32_t> ended_{0};
+    std::atomic<std::uint32_t> references_{1};
+};
+
+/// A reader's part of its watch, which it tells how far it has come. A copy of a reader tells
+/// nobody. When the reader is gone, nothing is new to it.
+class event_position {
+  public:
+    event_position() noexcept = default;
+
+    event_position(const event_position& /*other*/) noexcept {}
+
+    event_position(event_position&& other) noexcept
+        : watch_(std::exchange(other.watch_, nullptr)) {}
+
+    event_position& operator=(const event_position& other) noexcept {
+        if (this != &other) {
+            end();
+        }
+        return *this;
+    }
+
+    event_position& operator=(event_position&& other) noexcept {
+        if (this != &other) {
+            end();
+            watch_ = std::exchange(other.watch_, nullptr);
+        }
+        return *this;
+    }
+
+    ~event_position() { end(); }
+
+    [[gnu::cold]] void belong_to(event_watch& watch) noexcept {
+        watch.hold();
+        end();
+        watch_ = &watch;
+    }
+
+    void tell(std::uint64_t position) const noexcept {
+        if (watch_ != nullptr) [[unlikely]] {
+            watch_->seen().store(position, std::memory_order_release);
+        }
+    }
+
+  private:
+    void end() noexcept {
+        if (watch_ != nullptr) [[unlikely]] {
+            tell(UINT64_MAX);
+            std::exchange(watch_, nullptr)->drop();
+        }
+    }
+
+    event_watch* watch_ = nullptr;
+};
+
+} // namespace detail
+
+/// A file descriptor that is readable while there is something to take from one queue, signal, or
+/// the like, in whichever process it comes from: the result of a member function native_event().
+/// Owns the descriptor, and a thread of this process that waits in its stead. The descriptor is one
+/// of eventfd(2), non-blocking and closed on exec.
+///
+/// It stays readable until clear() or read(2) of 8 bytes. Then it becomes readable again at once if
+/// there still is something, otherwise when there is. So no event is lost, whether the program
+/// clears first and takes then, or the other way round; taking everything first saves a wake-up.
+/// Now and then the descriptor is readable although there is nothing, because another consumer was
+/// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
+/// something has been closed, and remains so: then the program stops watching.
+///
+/// *Who closes it*: the destructor, at the latest before the object or the mapping that it is in
+/// ends. A program that hands the descriptor to something that closes it passes on a copy, dup(2).
+/// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor. Nobody
+/// pays for it while the descriptor is readable; otherwise, those who change the object pay for
+/// waking it, as for every sleeper. *Thread and process safety*: native_handle() and clear() may be
+/// called by any thread; the rest is for one at a time. After fork(2), only the parent has the
+/// thread, but both share the descriptor: the child's copy serves to be destroyed. *If the process
+/// is killed*: nothing stays but what a killed sleeper leaves, one system call for the next to
+/// change the object. If a process is killed after its change and before the wake-up, the
+/// descriptor is readable an eighth of a second later.
+class [[nodiscard]] event_descriptor {
+  public:
+    /// None.
+    event_descriptor() noexcept = default;
+
+    event_descriptor(event_descriptor&& other) noexcept
+        : watch_(std::exchange(other.watch_, nullptr)) {}
+
+    event_descriptor& operator=(event_descriptor&& other) noexcept {
+        if (this != &other) {
+            close();
+            watch_ = std::exchange(other.watch_, nullptr);
+        }
+        return *this;
+    }
+
+    /// Closes the descriptor.
+    ~event_descriptor() { close(); }
+
+    /// Is there one?
+    [[nodiscard]] explicit operator bool() const noexcept { return watch_ != nullptr; }
+
+    /// The descriptor, which this object owns; -1 if there is none.
+    [[nodiscard]] int native_handle() const noexcept {
+        return watch_ != nullptr ? watch_->descriptor() : -1;
+    }
+
+    /// The descriptor is not readable any more, unless there still is something. Does not wait.
+    /// System call: read(2).
+    void clear() const noexcept;
+
+    /// Ends the thread and closes the descriptor. System calls: read(2), futex(2), close(2).
+    void close() noexcept {
+        if (watch_ != nullptr) {
+            std::exchange(watch_, nullptr)->stop();
+        }
+    }
+
+  private:
+    friend struct detail::event_access;
+
+    explicit event_descriptor(detail::event_watch& watch) noexcept : watch_(&watch) {}
+
+    detail::event_watch* watch_ = nullptr;
+};
+
+namespace detail {
+
+/// Makes descriptors, for the member functions native_event().
+struct event_access {
+    [[nodiscard]] static event_descriptor watch(const event_source& source, std::error_code& ec,
+                                                std::uint64_t seen = 0) noexcept {
+        event_watch* const made = event_watch::start(source, seen, ec);
+        return made != nullptr ? event_descriptor(*made) : event_descriptor();
+    }
+
+    [[nodiscard]] static event_descriptor watch(const event_source& source,
+                                                std::uint64_t seen = 0) {
+        std::error_code ec;
+        event_descriptor made = watch(source, ec, seen);
+        raise_if(ec);
+        return made;
+    }
+
+    static void follow(const event_descriptor& events, event_position& position) noexcept {
+        if (events) {
+            position.belong_to(*events.watch_);
+        }
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+// A flag that epoll(7) and the like can wait for: an eventfd(2) that is readable while the flag is
+// set; and threads that belong to the library.
+#ifndef COHOLD_OS_EVENT_FLAG_HPP
+#define COHOLD_OS_EVENT_FLAG_HPP
+
+#include <pthread.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Not set. -1 and errno on failure: EMFILE, ENFILE, ENOMEM. System call: eventfd(2).
+[[gnu::cold]] unique_fd make_event_flag() noexcept;
+
+// Makes the descriptor readable, until somebody reads it. System call: write(2).
+[[gnu::cold]] void set_event_flag(int flag) noexcept;
+
+// What reading 8 bytes does, too. Does not wait. System call: read(2).
+[[gnu::cold]] void clear_event_flag(int flag) noexcept;
+
+// Waits until the flag is not set. May return spuriously, though not at once. System call: poll(2).
+[[gnu::cold]] void await_clear_flag(int flag) noexcept;
+
+// Starts a thread that calls run(argument). No signal is ever delivered to it, so that those of the
+// program go to the program's threads. It needs little stack. 0, or the error of pthread_create(3):
+// EAGAIN.
+[[nodiscard, gnu::cold]] int start_thread(::pthread_t& made, const char* name, void* (*run)(void*),
+                                          void* argument) noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for event_flag.hpp.
+#ifndef COHOLD_OS_EVENT_FLAG_IPP
+#define COHOLD_OS_EVENT_FLAG_IPP
+
+
+#include <atomic>
+#include <cstdint>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE unique_fd make_event_flag() noexcept {
+    return unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+COHOLD_INLINE void set_event_flag(int flag) noexcept {
+    // With the highest count the descriptor is not writable: so writable means that it was read.
+    const std::uint64_t most = 0xfffffffffffffffe;
+    const uncancelled here;
+    const int error = errno;
+    static_cast<void>(!::write(flag, &most, sizeof most)); // EAGAIN: it is readable already
+    errno = error;
+}
+
+COHOLD_INLINE void clear_event_flag(int flag) noexcept {
+    std::uint64_t count = 0;
+    const uncancelled here;
+    const int error = errno;
+    static_cast<void>(!::read(flag, &count, sizeof count)); // EAGAIN: it is clear
+    errno = error;
+}
+
+COHOLD_INLINE void await_clear_flag(int flag) noexcept {
+    struct ::pollfd watched{flag, POLLOUT, 0};
+    const uncancelled here;
+    if (::poll(&watched, 1, -1) <= 0 || (watched.revents & POLLOUT) == 0) {
+        // The program has closed the descriptor, or the kernel has no memory.
+        const std::atomic<std::uint32_t> never{0};
+        futex_wait(never, 0, deadline::in(10000000));
+    }
+}
+
+COHOLD_INLINE int start_thread(::pthread_t& made, const char* name, void* (*run)(void*),
+                               void* argument) noexcept {
+    constexpr std::size_t stack_bytes = 256 * 1024;
+    const signals_blocked inherited_by_the_thread;
+    ::pthread_attr_t attributes;
+    int error = ::pthread_attr_init(&attributes);
+    if (error == 0) {
+        error = ::pthread_attr_setstacksize(&attributes, stack_bytes);
+        if (error == 0) {
+            error = ::pthread_create(&made, &attributes, run, argument);
+        }
+        ::pthread_attr_destroy(&attributes);
+    }
+    if (error == EINVAL) { // the thread-local variables of the program do not fit
+        error = ::pthread_create(&made, nullptr, run, argument);
+    }
+    if (error == 0) {
+        ::pthread_setname_np(made, name);
+    }
+    return error;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
 // What distinguishes this process from others, also from its parent and its forked children: a
 // stamp of its own, and its start time; a lock that a child does not inherit; and random bytes.
 #ifndef COHOLD_OS_PROCESS_HPP
@@ -10361,6 +10732,404 @@ COHOLD_NAMESPACE_END
 
 #endif
 #endif
+
+#endif
+// How threads wait that may not be able to write the word on which they sleep, because they have
+// mapped it only for reading.
+#ifndef COHOLD_SYNC_READER_WAITING_HPP
+#define COHOLD_SYNC_READER_WAITING_HPP
+
+#include <cstdint>
+
+// The private page that each process keeps before a segment's mapping. It holds what the process
+// must know about a segment of which it has only an address. Also the list of this process's
+// mappings, and the size and growth of a mapped segment.
+#ifndef COHOLD_ENGINE_LOCAL_MAPPING_HPP
+#define COHOLD_ENGINE_LOCAL_MAPPING_HPP
+
+// The header at the beginning of a segment: the sizes of what has a fixed place, the fields, and
+// their validation. docs/layout.md describes them for programs in other languages.
+#ifndef COHOLD_ENGINE_HEADER_HPP
+#define COHOLD_ENGINE_HEADER_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What removes the name of a segment.
+enum class lifetime : std::uint32_t {
+    persistent = 0, ///< only an explicit removal, as with a file
+    session =
+        1, ///< the last process that detaches; if all users are dead, the segment counts as absent
+};
+
+namespace detail {
+
+// ---- what has a fixed size or place
+
+// "cohold" and two bytes that do not occur in text. Compared as bytes, so that a segment with the
+// other byte order is recognized.
+inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
+inline constexpr std::uint32_t word_order = 0x01020304;
+inline constexpr std::uint64_t control_bytes = 4096;   // of the header, regardless of the page size
+inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
+// The process table has one slot more than there can be participants: see attach. In every segment
+// the first slots follow the header, so that everything after them has a fixed place. Further
+// slots, if the segment has room for more participants, lie between the kept journals and the first
+// block of the heap.
+inline constexpr std::uint32_t least_participants = 2;
+inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits hold every slot index
+inline constexpr std::uint64_t near_slots = 65;
+inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
+inline constexpr std::uint64_t far_slots_offset = 20160;
+
+[[nodiscard]] constexpr std::uint64_t far_bytes(std::uint64_t max_participants) noexcept {
+    return max_participants < near_slots ? 0
+                                         : (max_participants + 1 - near_slots) * participant_bytes;
+}
+
+// The size of a segment that has room for its process table, heap and directory.
+[[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
+    return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
+           control_bytes * control_bytes;
+}
+
+inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
+inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
+
+// ---- the header
+
+struct segment_header {
+    // Written last, where publication is not one step; zero means "not ready".
+    alignas(8) std::atomic<std::uint64_t> magic;
+    std::uint32_t order;
+    std::uint32_t layout_version;
+    std::uint32_t header_bytes;
+    std::uint32_t max_participants;
+    alignas(8) std::uint64_t reserve;
+    alignas(8) std::uint64_t id[2];   // random: distinguishes segments of the same name
+    alignas(8) std::uint64_t created; // nanoseconds since 1970
+    std::uint32_t life;
+    std::uint32_t name_length;
+    alignas(8) std::uint64_t name_hash[2];
+    char name[512];                    // the full name, or the beginning of a longer one
+    alignas(8) std::uint64_t checksum; // of everything from `order` to here
+    // The fields from here on change.
+    alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
+    // Incremented before and after something is undone, so that readers without a lock read again.
+    std::atomic<std::uint64_t> rollbacks;
+    // 0, or the object_word() of the object of which free pages have been given back. A copy of it,
+    // which may have lost others, is a different object.
+    std::atomic<std::uint64_t> trimmed;
+
+    [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
+        const char* from = reinterpret_cast<const char*>(&order);
+        return hash64_of_sparse(
+            from, static_cast<std::size_t>(reinterpret_cast<const char*>(&checksum) - from));
+    }
+
+    [[nodiscard]] std::string_view name_view() const noexcept {
+        return {name, name_length < sizeof name ? name_length : sizeof name};
+    }
+
+    void set_name(std::string_view full) noexcept;
+
+    [[nodiscard]] bool is_named(std::string_view full) const noexcept {
+        const hash_pair hash = hash128(full);
+        return name_length == full.size() && name_hash[0] == hash.first &&
+               name_hash[1] == hash.second;
+    }
+};
+
+// Are both mappings of the same segment?
+[[nodiscard]] inline bool is_same_segment(const segment_header& a,
+                                          const segment_header& b) noexcept {
+    return a.id[0] == b.id[0] && a.id[1] == b.id[1];
+}
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(offsetof(segment_header, order) == 8);
+static_assert(offsetof(segment_header, layout_version) == 12);
+static_assert(offsetof(segment_header, header_bytes) == 16);
+static_assert(offsetof(segment_header, max_participants) == 20);
+static_assert(offsetof(segment_header, reserve) == 24);
+static_assert(offsetof(segment_header, id) == 32);
+static_assert(offsetof(segment_header, created) == 48);
+static_assert(offsetof(segment_header, life) == 56);
+static_assert(offsetof(segment_header, name_length) == 60);
+static_assert(offsetof(segment_header, name_hash) == 64);
+static_assert(offsetof(segment_header, name) == 80);
+static_assert(offsetof(segment_header, checksum) == 592);
+static_assert(offsetof(segment_header, size) == 640);
+static_assert(offsetof(segment_header, rollbacks) == 648);
+static_assert(offsetof(segment_header, trimmed) == 656);
+static_assert(sizeof(segment_header) == 704);
+
+inline std::uint64_t magic_word() noexcept {
+    std::uint64_t word = 0;
+    std::memcpy(&word, segment_magic, sizeof word);
+    return word;
+}
+
+// Checks every field of a header, which may contain any bytes. Reads only the header;
+// `object_bytes` is the size of the object according to the kernel. Sets ec, and reports the wrong
+// field with the expected and the found value.
+[[gnu::cold]] void validate_header(const segment_header& header, std::uint64_t object_bytes,
+                                   std::error_code& ec) noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for header.hpp.
+#ifndef COHOLD_ENGINE_HEADER_IPP
+#define COHOLD_ENGINE_HEADER_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE void segment_header::set_name(std::string_view full) noexcept {
+    const hash_pair hash = hash128(full);
+    name_hash[0] = hash.first;
+    name_hash[1] = hash.second;
+    name_length = static_cast<std::uint32_t>(full.size());
+    if (!full.empty()) {
+        std::memcpy(name, full.data(), full.size() < sizeof name ? full.size() : sizeof name);
+    }
+}
+
+COHOLD_INLINE void validate_header(const segment_header& header, std::uint64_t object_bytes,
+                                   std::error_code& ec) noexcept {
+    const auto unequal = [&ec](errc code, const char* field, std::uint64_t expected,
+                               std::uint64_t found) noexcept {
+        if (!ec && expected != found) {
+            fail(ec, code, "%s: expected %#llx, found %#llx", field,
+                 static_cast<unsigned long long>(expected), static_cast<unsigned long long>(found));
+        }
+    };
+    if (object_bytes < control_bytes) {
+        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+             static_cast<unsigned long long>(control_bytes),
+             static_cast<unsigned long long>(object_bytes));
+        return;
+    }
+    unequal(errc::not_a_segment, "magic", magic_word(),
+            header.magic.load(std::memory_order_acquire));
+    unequal(errc::byte_order_mismatch, "word order", word_order, header.order);
+    unequal(errc::layout_mismatch, "layout version", COHOLD_LAYOUT_VERSION, header.layout_version);
+    unequal(errc::corrupt, "header bytes", sizeof(segment_header), header.header_bytes);
+    unequal(errc::corrupt, "checksum", header.expected_checksum(), header.checksum);
+    if (ec) {
+        return;
+    }
+    if (header.max_participants < least_participants ||
+        header.max_participants > most_participants) {
+        fail(ec, errc::corrupt, "participants: expected %u to %u, found %u", least_participants,
+             most_participants, header.max_participants);
+        return;
+    }
+    const std::uint64_t smallest = smallest_segment_for(header.max_participants);
+    const std::uint64_t size = header.size.load(std::memory_order_acquire);
+    if (header.reserve < smallest || header.reserve > largest_reserve) {
+        fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(smallest),
+             static_cast<unsigned long long>(largest_reserve),
+             static_cast<unsigned long long>(header.reserve));
+    } else if (size < smallest || size > header.reserve) {
+        fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(smallest),
+             static_cast<unsigned long long>(header.reserve),
+             static_cast<unsigned long long>(size));
+    } else if (size > object_bytes) {
+        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+             static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+// A mechanism as data: its properties, and its functions for native handles of any type. So code
+// that works with all mechanisms need not be a template.
+#ifndef COHOLD_ENGINE_MECHANISM_CALLS_HPP
+#define COHOLD_ENGINE_MECHANISM_CALLS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <system_error>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+enum class seal : unsigned;
+
+namespace detail {
+
+// Room for a native handle of any mechanism.
+struct alignas(16) native_room {
+    unsigned char bytes[32];
+};
+
+// For the meaning of most of these, see the table of mechanism_policy. `native` is the address of
+// a native handle. An optional function that the mechanism lacks is null.
+struct mechanism_calls {
+    std::string_view label;
+    bool grows;
+    bool huge_pages;
+    bool has_descriptor; // the native handle is a file_descriptor
+    std::size_t size;    // of a native handle, in bytes
+    bool reads_as_maps;  // pread(2) of that descriptor gets the bytes that map() maps
+
+    // Makes an empty native handle; the memory may hold any bytes before.
+    void (*clear)(void* native) noexcept;
+    bool (*refers)(const void* native) noexcept;
+
+    object_status (*status)(const void* native, std::error_code& ec) noexcept;
+    void (*back)(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                 std::error_code& ec) noexcept;
+    void* (*map)(const void* native, std::uint64_t bytes, access_mode how, void* at,
+                 std::error_code& ec) noexcept;
+    void (*adopt)(void* native, std::error_code& ec) noexcept;
+    void (*close)(void* native) noexcept;
+
+    // With a name; null for mechanisms that have none.
+    void (*create)(void* native, std::string_view name, const creation& wanted,
+                   std::error_code& ec) noexcept;
+    void (*publish)(void* native, std::string_view name, publication how,
+                    std::error_code& ec) noexcept;
+    void (*abandon)(void* native, std::string_view name) noexcept;
+    void (*open)(void* native, std::string_view name, access_mode how, object_status& found,
+                 std::error_code& ec) noexcept;
+    bool (*remove)(std::string_view name, std::error_code& ec) noexcept;
+
+    // Without a name.
+    void (*create_unnamed)(void* native, const creation& wanted, std::error_code& ec) noexcept;
+
+    void (*reclaim)(std::string_view name) noexcept;
+    void (*seal)(const void* native, enum seal seals, std::error_code& ec) noexcept;
+    void (*settle)(const void* native, std::string_view name, std::error_code& ec) noexcept;
+    void (*release)(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                    std::error_code& ec) noexcept;
+    // Gives memory to the holes in the first `bytes`.
+    void (*fill)(const void* native, access_mode how, void* mapping, std::uint64_t bytes,
+                 std::error_code& ec) noexcept;
+
+    // Liveness. `claim` holds the gate, and calls publish(context, token) while no other process
+    // can claim the slot.
+    void* (*claim)(const void* native, std::uint32_t slot, const liveness_token& present,
+                   bool (*publish)(void* context, const liveness_token& token) noexcept,
+                   void* context, std::error_code& ec) noexcept;
+    verdict (*probe)(const void* native, std::uint32_t slot, const liveness_token& token) noexcept;
+    // The same by another descriptor, of the file with the locks of this object; `unknown` if it is
+    // one of another file. Null where no file has locks.
+    verdict (*probe_by)(int descriptor, const void* native, std::uint64_t device,
+                        std::uint64_t inode, std::uint32_t slot,
+                        const liveness_token& token) noexcept;
+    bool locks_itself; // that file is the object
+
+    // Attendance. Calls act(context, held) within the gate; if that is not held, errno says why.
+    void (*within_gate)(const void* native, lock_kind kind,
+                        void (*act)(void* context, bool held) noexcept, void* context) noexcept;
+    bool (*anybody)(const void* native) noexcept;
+    void (*enter)(const void* native, void* page, std::error_code& ec) noexcept;
+};
+
+// An object of a mechanism, by a native handle that lives somewhere else.
+struct native_object {
+    const mechanism_calls* calls;
+    const void* native;
+
+    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
+        return calls->status(native, ec);
+    }
+
+    [[nodiscard]] void* map(std::uint64_t bytes, access_mode how, void* at,
+                            std::error_code& ec) const noexcept {
+        return calls->map(native, bytes, how, at, ec);
+    }
+
+    // The file descriptor that the native handle is; -1 if it is something else.
+    [[nodiscard]] int descriptor() const noexcept {
+        return calls->has_descriptor ? static_cast<const file_descriptor*>(native)->value : -1;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The owner word of a lock, which names a participant and its thread, and words that count up.
+// Recovery uses both.
+#ifndef COHOLD_ENGINE_WORDS_HPP
+#define COHOLD_ENGINE_WORDS_HPP
+
+#include <atomic>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// ---- owner words
+
+// generation:32 | slot:12 | thread:19 | awaited:1. A generation is one attachment of one process,
+// so a word keeps naming a dead process until 2^32 others have used the slot. Thread 0 is the
+// process itself. The lower half changes with the owner, and is the word on which sleepers wait in
+// the kernel.
+using owner_word = std::uint64_t;
+
+inline constexpr owner_word nobody = 0;
+inline constexpr owner_word awaited = 1;
+inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
+
+[[nodiscard]] constexpr owner_word make_owner(std::uint32_t slot, std::uint32_t generation,
+                                              std::uint32_t thread) noexcept {
+    return owner_word{generation} << 32 | owner_word{slot} << 20 | owner_word{thread} << 1;
+}
+
+[[nodiscard]] constexpr std::uint32_t slot_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 20) & 0xfffu;
+}
+
+[[nodiscard]] constexpr std::uint32_t generation_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 32);
+}
+
+[[nodiscard]] constexpr std::uint32_t thread_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 1) & most_threads;
+}
+
+[[nodiscard]] constexpr bool same_owner(owner_word a, owner_word b) noexcept {
+    return (a | awaited) == (b | awaited);
+}
+
+// ---- words that only count up
+
+// Has a word that only counts up, and may wrap, reached this value? The positions of queues are
+// such words.
+[[nodiscard]] constexpr bool has_reached(std::uint64_t now, std::uint64_t value) noexcept {
+    return static_cast<std::int64_t>(now - value) >= 0;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
 
 #endif
 
@@ -10827,6 +11596,268 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Can this process write the word? Only in a segment does it know.
+[[nodiscard, gnu::cold]] inline bool can_write(const wait_word& word) noexcept {
+    return mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr;
+}
+
+// Like await() with a word that a reader may not be able to write: it cannot say then that it
+// sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
+// microseconds, and then less and less often, down to every 3.2 ms.
+template <waiting_policy Waiting, class Attempt>
+[[gnu::cold, gnu::noinline]] wait_result await_as_reader(wait_word& word, Attempt& attempt,
+                                                         deadline until) {
+    if (!Waiting::parks || can_write(word)) {
+        return await<Waiting>(word, attempt, until);
+    }
+    constexpr std::int64_t longest = 3200000;
+    std::int64_t interval = 50000;
+    backoff spins(Waiting::spins);
+    for (bool slept = false;; slept = true) {
+        const std::uint32_t seen = word.look();
+        if (const outcome what = attempt(); what != outcome::blocked && what != outcome::held) {
+            return {what, slept};
+        }
+        if (spins.spin()) {
+            continue;
+        }
+        if (until.has_passed()) {
+            return {outcome::blocked, slept};
+        }
+        word.doze(seen, until.or_earlier(deadline::in(interval)));
+        interval = interval < longest ? interval * 2 : longest;
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#if COHOLD_DEFINED_HERE
+// Definitions for event_descriptor.hpp.
+#ifndef COHOLD_SYNC_EVENT_DESCRIPTOR_IPP
+#define COHOLD_SYNC_EVENT_DESCRIPTOR_IPP
+
+
+#include <cerrno>
+#include <new>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE event_watch::event_watch(const event_source& source, unique_fd&& flag,
+                                       std::uint64_t seen) noexcept
+    : source_(source), flag_(std::move(flag)), process_(process_stamp()), seen_(seen) {
+}
+
+COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::uint64_t seen,
+                                              std::error_code& ec) noexcept {
+    clear(ec);
+    const error_context context("native_event", "event_descriptor", "");
+    unique_fd flag = make_event_flag();
+    if (!flag) {
+        fail_errno(ec, errno, "eventfd");
+        return nullptr;
+    }
+    auto* const made = new (std::nothrow) event_watch(source, std::move(flag), seen);
+    if (made == nullptr) {
+        fail_errno(ec, ENOMEM, "%zu bytes", sizeof(event_watch));
+        return nullptr;
+    }
+    if (const int error = start_thread(made->thread_, "cohold-event", &event_watch::run, made);
+        error != 0) {
+        fail_errno(ec, error, "pthread_create");
+        delete made;
+        return nullptr;
+    }
+    return made;
+}
+
+COHOLD_INLINE void event_watch::stop() noexcept {
+    if (process_ == process_stamp()) {
+        stopping_.store(1, std::memory_order_seq_cst);
+        do { // again, because the thread may have been about to sleep
+            clear_event_flag(flag_.get());
+            wake();
+            futex_wait(ended_, 0, deadline::in(1000000));
+        } while (ended_.load(std::memory_order_acquire) == 0);
+        ::pthread_join(thread_, nullptr);
+        clear_event_flag(flag_.get()); // for copies of the descriptor
+    }
+    flag_ = unique_fd();
+    drop();
+}
+
+COHOLD_INLINE void event_watch::drop() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        delete this;
+    }
+}
+
+COHOLD_INLINE void* event_watch::run(void* watch) noexcept {
+    auto& mine = *static_cast<event_watch*>(watch);
+    const auto stops = [&mine] { return mine.stopping_.load(std::memory_order_acquire) != 0; };
+    while (!stops()) {
+        mine.await_event();
+        if (stops()) {
+            break;
+        }
+        set_event_flag(mine.flag_.get());
+        if (!stops()) { // if it stops now, the flag is cleared again
+            await_clear_flag(mine.flag_.get());
+        }
+    }
+    mine.ended_.store(1, std::memory_order_release);
+    futex_wake(mine.ended_, 1);
+    return nullptr;
+}
+
+COHOLD_INLINE bool event_watch::is_over() noexcept {
+    if (stopping_.load(std::memory_order_acquire) != 0) {
+        return true;
+    }
+    const std::int64_t now = deadline::now().nanoseconds;
+    const bool thorough = now - asked_ >= wait_word::recheck_interval;
+    if (thorough) {
+        asked_ = now;
+    }
+    return source_.look(source_.object, thorough, seen_);
+}
+
+COHOLD_INLINE void event_watch::await_event() noexcept {
+    if (is_over()) {
+        return;
+    }
+    auto attempt = [this]() noexcept { return is_over() ? outcome::done : outcome::blocked; };
+    switch (source_.how) {
+    case event_source::way::one:
+        if (await<waiting::block>(word(), attempt, deadline::never()).slept && word().awaited()) {
+            word().wake(1);
+        }
+        break;
+    case event_source::way::all:
+        static_cast<void>(await<waiting::block>(word(), attempt, deadline::never()));
+        break;
+    case event_source::way::reader:
+        static_cast<void>(await_as_reader<waiting::block>(word(), attempt, deadline::never()));
+        break;
+    case event_source::way::signal:
+        signal().watch([this]() noexcept { return is_over(); });
+        break;
+    }
+}
+
+COHOLD_INLINE void event_watch::wake() const noexcept {
+    if (source_.how == event_source::way::signal) {
+        signal().disturb();
+    } else if (source_.how == event_source::way::reader && !can_write(word())) {
+        word().finish_wake();
+    } else if (word().awaited()) {
+        word().wake_all();
+    }
+}
+
+} // namespace detail
+
+COHOLD_INLINE void event_descriptor::clear() const noexcept {
+    if (watch_ != nullptr) {
+        detail::clear_event_flag(watch_->descriptor());
+    }
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+// A guard: a pointer to a value that is locked as long as the guard lives, and whose changes are
+// one section.
+#ifndef COHOLD_SYNC_SECTION_GUARD_HPP
+#define COHOLD_SYNC_SECTION_GUARD_HPP
+
+#include <cstddef>
+#include <new>
+#include <utility>
+
+// Sections: the changes that a thread makes to a segment in a section happen completely or, if the
+// process is killed, not at all. Also allocating and freeing the segment's memory in sections.
+#ifndef COHOLD_ENGINE_SECTION_HPP
+#define COHOLD_ENGINE_SECTION_HPP
+
+// The calling thread in a segment: finding or making its transaction and its journal, and how a
+// process with all its threads ceases to be a participant.
+#ifndef COHOLD_ENGINE_THIS_THREAD_HPP
+#define COHOLD_ENGINE_THIS_THREAD_HPP
+
+#include <new>
+
+// The threads of this process: the transactions of each, which of them have open sections, and the
+// end of a thread or of unloaded code.
+#ifndef COHOLD_ENGINE_THREAD_CACHE_HPP
+#define COHOLD_ENGINE_THREAD_CACHE_HPP
+
+// Recovery and attachment: everything that a dead participant had begun is undone or finished, and
+// its slot becomes free; and how this process becomes a participant and ceases to be one.
+#ifndef COHOLD_ENGINE_RECOVERY_HPP
+#define COHOLD_ENGINE_RECOVERY_HPP
+
+#include <bit>
+#include <cerrno>
+#include <ctime>
+
+// The journal of a thread (its undo log in the segment): its records, byte shifts that can be
+// undone at any moment, and the reader that rolls records back or, after the commit, does what they
+// have promised.
+#ifndef COHOLD_ENGINE_JOURNAL_HPP
+#define COHOLD_ENGINE_JOURNAL_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+// What a thread knows about the slabs that it owns in a segment, and how it takes and frees blocks
+// of them: its own with one plain store, those of others with one fetch_or.
+#ifndef COHOLD_ENGINE_SLAB_CACHE_HPP
+#define COHOLD_ENGINE_SLAB_CACHE_HPP
+
+// The heap of a segment: two-level segregated fit under one lock, and the slabs that threads take
+// from it for their small blocks. Its state is entirely inside the segment. If the holder of the
+// lock dies during a change, the next holder undoes that change.
+#ifndef COHOLD_ENGINE_HEAP_HPP
+#define COHOLD_ENGINE_HEAP_HPP
+
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+
+// A lock whose word names its holder, so that a dead holder can be distinguished from a slow one,
+// and the limit for waits for the locks of a segment itself.
+#ifndef COHOLD_ENGINE_ROBUST_LOCK_HPP
+#define COHOLD_ENGINE_ROBUST_LOCK_HPP
+
+#include <bit>
+#include <utility>
+
+// The process table of a segment: which participants are attached, and whether they are alive
+// according to the kernel.
+#ifndef COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
+#define COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
+
+#include <utility>
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -19690,452 +20721,6 @@ COHOLD_NAMESPACE_END
 #include <concepts>
 #include <cstddef>
 
-// The basis of the signals (semaphore, event, latch, barrier, condition): a word that holds a value
-// and says whether anybody waits for it; and the check of a count that is passed to a constructor.
-#ifndef COHOLD_SYNC_DETAIL_AWAITABLE_HPP
-#define COHOLD_SYNC_DETAIL_AWAITABLE_HPP
-
-#include <bit>
-
-// How processes wait: the waiting policies, and a word in shared memory on which processes sleep
-// until another one says that something changed.
-#ifndef COHOLD_SYNC_WAITING_HPP
-#define COHOLD_SYNC_WAITING_HPP
-
-#include <atomic>
-#include <concepts>
-#include <cstdint>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-// ---- the policies
-
-/// How to wait. A policy changes what its own process does and nothing in the memory, so processes
-/// with different policies can share one object. `spins` and `parks`: see waiting_policy.
-namespace waiting {
-
-/// Spins for ten or twenty microseconds, about the time that waking a thread on another processor
-/// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
-/// otherwise.
-struct adaptive {
-    static constexpr std::uint32_t spins = 1024;
-    static constexpr bool parks = true;
-};
-
-/// Never sleeps: lowest latency for a process with a processor of its own. It yields the processor
-/// now and then, so that it cannot starve the process that it waits for.
-struct spin {
-    static constexpr std::uint32_t spins = 1024;
-    static constexpr bool parks = false;
-};
-
-/// Sleeps at once: least work where waits are long or processors few.
-struct block {
-    static constexpr std::uint32_t spins = 0;
-    static constexpr bool parks = true;
-};
-
-} // namespace waiting
-
-/// A waiting policy: `spins`, how often to look again before giving the processor away, and
-/// `parks`, whether that is done by sleeping until woken (otherwise by yielding).
-template <class Policy>
-concept waiting_policy = requires {
-    { Policy::spins } -> std::convertible_to<std::uint32_t>;
-    { Policy::parks } -> std::convertible_to<bool>;
-};
-
-// ---- the word
-
-namespace detail {
-
-/// The result of one attempt, or of a whole wait.
-enum class outcome {
-    done,
-    blocked, // not now; after a wait: the deadline has passed
-    held,    // not now, because of a process that may be dead: look again soon
-    refused, // not now, and the caller does not want to wait
-    closed   // never again
-};
-
-// What a sleeper knows of the word. `settled`: every change from now on is made by a thread that
-// sees that there may be a sleeper.
-struct wait_ticket {
-    std::uint32_t word = 0;
-    bool settled = false;
-};
-
-/// Bit 0: a thread may be asleep. Bit 1: there was a barrier since bit 0 was set (see below). The
-/// other bits count the wake-ups, so that a waiter that is about to sleep notices a wake-up that
-/// comes first.
-///
-/// *A thread that changes the condition* stores the change, in any memory order that its readers
-/// need, then calls awaited(), and if that is true calls wake() or wake_all(). Nothing else: there
-/// is no fence between the store and the load of the word, and no system call while nobody waits.
-/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
-/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
-/// the waiter sees the change, or the changer sees the bit. This works with every process that has
-/// called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers may
-/// be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one for
-/// each sleep. Where the kernel has no such barrier, a changer may load the word before its store
-/// is visible, for as long as a store buffer takes to drain: so the first sleep after an
-/// announcement is short (unsettled_interval), and the waiter looks again.
-///
-/// If a process is killed between its change and its wake, sleepers look again after
-/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
-class wait_word {
-  public:
-    /// No thread sleeps longer than this (in ns) without looking again: eight times a second.
-    static constexpr std::int64_t recheck_interval = 125000000;
-    /// Nor longer than this, if it waits for a process that may be dead.
-    static constexpr std::int64_t held_interval = 4000000;
-    /// Nor longer than this, the first time, if wake-ups begin before the change: see begin_wake.
-    static constexpr std::int64_t first_interval = 100000;
-    /// Nor longer than this, the first time without a barrier.
-    static constexpr std::int64_t unsettled_interval = 1000000;
-
-    /// Says that the caller is about to sleep.
-    [[nodiscard, gnu::cold]] wait_ticket announce() noexcept;
-
-    /// Sleeps unless there was a wake-up since announce(); may return spuriously.
-    [[gnu::cold]] void park(wait_ticket ticket, deadline until,
-                            std::int64_t longest = recheck_interval) noexcept;
-
-    [[nodiscard]] bool awaited() const noexcept {
-        light_barrier();
-        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
-    }
-
-    /// For a thread that cannot write the word, and so cannot announce itself: look() before the
-    /// last look at the condition, then doze(). It is woken only together with threads that have
-    /// announced themselves; so the deadline must be near.
-    [[nodiscard]] std::uint32_t look() const noexcept {
-        return word_.load(std::memory_order_acquire);
-    }
-
-    void doze(std::uint32_t seen, deadline until) const noexcept { futex_wait(word_, seen, until); }
-
-    /// Wakes all. The bits go first: a thread that sleeps under the old ones is woken, and a later
-    /// one sets them anew.
-    [[gnu::cold]] void wake_all() noexcept;
-
-    /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
-    /// then the change; then finish_wake(), which reads nothing. A waiter that announces itself in
-    /// between may be missed, and has to look again soon: see first_interval.
-    [[gnu::cold]] void begin_wake() noexcept;
-
-    [[gnu::cold]] void finish_wake() const noexcept;
-
-    /// Wakes at most `count`. The bit stays while sleepers may be left. A thread that slept, and
-    /// then got what it slept for, must pass the wake-up on (see await): the changes may have come
-    /// in a different order from the wake-ups.
-    [[gnu::cold]] void wake(std::uint32_t count) noexcept;
-
-  private:
-    static constexpr std::uint32_t sleeping = 1;
-    static constexpr std::uint32_t settled = 2;
-    static constexpr std::uint32_t flags = sleeping | settled;
-    static constexpr std::uint32_t one = 4; // one wake-up
-
-    // By now everybody sees the announcement, unless a wake-up has taken it away.
-    wait_ticket settle(std::uint32_t word) noexcept {
-        std::uint32_t now = word;
-        if (word_.compare_exchange_strong(now, word | settled, std::memory_order_relaxed)) {
-            now = word | settled;
-        }
-        return {now == (word | settled) ? now : word, true};
-    }
-
-    std::atomic<std::uint32_t> word_{0};
-};
-
-static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
-
-struct wait_result {
-    outcome what; // blocked also where the last attempt was held
-    bool slept;
-};
-
-/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
-/// out of line and small: the caller makes the first attempt itself. An attempt that is held may
-/// have spun by itself before it gave up: it counts as `held_spins`.
-template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until,
-                                               std::uint32_t held_spins = 1) {
-    outcome what = outcome::blocked;
-    bool slept = false;
-    bool announced = false;
-    wait_ticket ticket;
-    backoff spins(Waiting::spins);
-    yielding yielding_loop;
-    do {
-        if (what == outcome::held) {
-            spins.count(held_spins - 1);
-        }
-        if (spins.spin()) {
-            continue;
-        }
-        if (announced) {
-            word.park(ticket, until,
-                      what == outcome::held ? wait_word::held_interval
-                                            : wait_word::recheck_interval);
-            announced = false;
-            slept = true;
-        } else if (until.has_passed()) {
-            return {outcome::blocked, slept};
-        } else if (Waiting::parks) {
-            ticket = word.announce();
-            announced = true;
-        } else {
-            yielding_loop.yield();
-            spins = backoff(Waiting::spins);
-        }
-    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
-    return {what, slept};
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for waiting.hpp.
-#ifndef COHOLD_SYNC_WAITING_IPP
-#define COHOLD_SYNC_WAITING_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-[[gnu::noinline]] COHOLD_INLINE wait_ticket wait_word::announce() noexcept {
-    const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
-    return (word & settled) != 0 ? wait_ticket{word, true}
-           : heavy_barrier()     ? settle(word)
-                                 : wait_ticket{word, false};
-}
-
-[[gnu::noinline]] COHOLD_INLINE void wait_word::park(wait_ticket ticket, deadline until,
-                                                     std::int64_t longest) noexcept {
-    const std::int64_t interval =
-        ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
-    const futex_outcome how =
-        futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
-    if (!ticket.settled && how == futex_outcome::timed_out) {
-        static_cast<void>(settle(ticket.word));
-    }
-}
-
-[[gnu::noinline]] COHOLD_INLINE void wait_word::wake_all() noexcept {
-    begin_wake();
-    finish_wake();
-}
-
-[[gnu::noinline]] COHOLD_INLINE void wait_word::begin_wake() noexcept {
-    std::uint32_t word = word_.load(std::memory_order_relaxed);
-    while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
-                                        std::memory_order_relaxed)) {
-    }
-}
-
-[[gnu::noinline]] COHOLD_INLINE void wait_word::finish_wake() const noexcept {
-    futex_wake(word_, futex_wake_all);
-}
-
-[[gnu::noinline]] COHOLD_INLINE void wait_word::wake(std::uint32_t count) noexcept {
-    word_.fetch_add(one, std::memory_order_seq_cst);
-    if (futex_wake(word_, count) < count) {
-        wake_all(); // nobody was left: clear the bit, and wake those that came meanwhile
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// 64 bits that change in one step: the value that is waited for and, in the upper half, a bit that
-/// says whether any thread may be asleep. A thread that changes the value learns from that same
-/// step whether it must wake a sleeper, and does not touch the memory again: a waiter may have
-/// freed it by then. The upper half is what sleepers hand to the kernel; it changes with every
-/// wake-up.
-///
-/// If a process is killed between its change and its wake, sleepers look again after
-/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
-class signal_word {
-  public:
-    static constexpr std::int64_t recheck_interval = wait_word::recheck_interval; // ns
-
-    explicit constexpr signal_word(std::uint64_t value) noexcept : word_(value) {}
-
-    [[nodiscard]] std::uint64_t
-    load(std::memory_order order = std::memory_order_acquire) const noexcept {
-        return word_.load(order);
-    }
-
-    /// Changes `found` to `next`, like compare_exchange_weak.
-    [[nodiscard]] bool change(std::uint64_t& found, std::uint64_t next,
-                              std::memory_order order) noexcept {
-        return word_.compare_exchange_weak(found, next, order, std::memory_order_relaxed);
-    }
-
-    /// Sleeps while the upper half is that of `state`; may return spuriously. Returns whether there
-    /// was a wake-up. If there was, the memory may be gone.
-    [[gnu::cold, gnu::noinline]] bool sleep(std::uint64_t state, deadline until) const noexcept {
-        const futex_outcome how = futex_wait(upper_half(), static_cast<std::uint32_t>(state >> 32),
-                                             until.or_earlier(deadline::in(recheck_interval)));
-        return how == futex_outcome::woken || how == futex_outcome::changed;
-    }
-
-    /// Wakes at most `count`, after a change of the upper half. Reads nothing.
-    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) const noexcept {
-        futex_wake(upper_half(), count);
-    }
-
-    /// Waits until attempt(slept) is true; returns false once the time is over. `blocks(state)`: is
-    /// there something to wait for? `slept`: others may be asleep although the bit no longer says
-    /// so. `sleeping`: the bit.
-    template <class Blocks, class Attempt>
-    [[gnu::cold, gnu::noinline]] bool await(std::uint64_t sleeping, deadline until,
-                                            const Blocks& blocks,
-                                            const Attempt& attempt) const noexcept {
-        backoff spins(waiting::adaptive::spins);
-        for (bool slept = false; !attempt(slept);) {
-            if (spins.spin()) {
-                continue;
-            }
-            if (until.has_passed()) {
-                if (slept) { // the wake-up may have been the only one while others sleep
-                    word_.fetch_or(sleeping, std::memory_order_relaxed);
-                }
-                return false;
-            }
-            std::uint64_t state = word_.load(std::memory_order_relaxed);
-            while (
-                blocks(state) && (state & sleeping) == 0 &&
-                !word_.compare_exchange_weak(state, state | sleeping, std::memory_order_relaxed)) {
-            }
-            if (blocks(state)) {
-                sleep(state | sleeping, until);
-                slept = true;
-            }
-        }
-        return true;
-    }
-
-  private:
-    [[nodiscard]] const std::atomic<std::uint32_t>& upper_half() const noexcept {
-        return reinterpret_cast<const std::atomic<std::uint32_t>*>(
-            &word_)[std::endian::native == std::endian::big ? 0 : 1];
-    }
-
-    alignas(
-        8) mutable std::atomic<std::uint64_t> word_; // mutable: waiting does not change the value
-};
-
-static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
-
-/// A signal whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
-class signal_value {
-  public:
-    explicit constexpr signal_value(std::uint32_t value) noexcept : word_(value) {}
-
-    [[nodiscard]] std::uint32_t
-    load(std::memory_order order = std::memory_order_acquire) const noexcept {
-        return static_cast<std::uint32_t>(word_.load(order));
-    }
-
-    /// Changes the value to next(value), in one step, provided that may(value) is true, and wakes
-    /// up to `count` sleepers if wakes(old value) is true. Returns what `may` returned.
-    template <class May, class Next, class Wakes>
-    bool change(const May& may, const Next& next, const Wakes& wakes,
-                std::uint32_t count) noexcept {
-        std::uint64_t state = word_.load(std::memory_order_relaxed);
-        for (;;) {
-            const auto value = static_cast<std::uint32_t>(state);
-            if (!may(value)) {
-                return false;
-            }
-            const bool calls = (state & sleeping) != 0 && wakes(value);
-            const std::uint64_t above = calls ? (state & ~sleeping) + one : state;
-            if (word_.change(state, (above & ~lower) | next(value), std::memory_order_acq_rel)) {
-                if (calls) [[unlikely]] {
-                    word_.wake(count);
-                }
-                return true;
-            }
-        }
-    }
-
-    /// Decrements the value if it is not 0.
-    [[nodiscard]] bool take() noexcept { return take(false); }
-
-    /// Waits until it can.
-    [[gnu::cold]] bool take_by(deadline until) noexcept {
-        return word_.await(sleeping, until, is_zero, [this](bool slept) { return take(slept); });
-    }
-
-    /// Waits until wanted(value) is true.
-    template <class Wanted>
-    [[gnu::cold]] bool await(const Wanted& wanted, deadline until) const noexcept {
-        return word_.await(
-            sleeping, until,
-            [&](std::uint64_t state) { return !wanted(static_cast<std::uint32_t>(state)); },
-            [&](bool /*slept*/) { return wanted(load()); });
-    }
-
-  private:
-    static constexpr std::uint64_t lower = 0xffffffffu;
-    static constexpr std::uint64_t sleeping = std::uint64_t{1} << 32;
-    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // one wake-up
-
-    static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
-
-    // A sleeper that was woken alone found the bit cleared by its wake-up: it sets the bit again,
-    // because others may be asleep, or, if there is more to take, wakes the next one.
-    [[nodiscard]] bool take(bool slept) noexcept {
-        std::uint64_t state = word_.load(std::memory_order_relaxed);
-        while (!is_zero(state)) {
-            const bool more = slept && !is_zero(state - 1);
-            const std::uint64_t above =
-                more ? (state & ~sleeping) + one : state | (slept ? sleeping : std::uint64_t{0});
-            if (word_.change(state, above - 1, std::memory_order_acquire)) {
-                if (more) {
-                    word_.wake(1);
-                }
-                return true;
-            }
-        }
-        return false;
-    }
-
-    signal_word word_;
-};
-
-// A count passed to a constructor; negative ones look like large ones.
-inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
-    if (count > most) [[unlikely]] {
-        const error_context context("construct", kind, "");
-        raise(errc::invalid_size, "%lld is not between 0 and %u", static_cast<long long>(count),
-              most);
-    }
-    return static_cast<std::uint32_t>(count);
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -20556,6 +21141,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_SYNC_SHM_EVENT_HPP
 
 #include <cstddef>
+#include <system_error>
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -20627,6 +21213,16 @@ class shm_event {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
+    /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
+    /// try_wait, if the reset is automatic. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
+    /// EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
   private:
     static constexpr bool always(std::uint32_t /*now*/) noexcept { return true; }
 
@@ -20636,6 +21232,14 @@ class shm_event {
         return how_ == event_reset::automatic
                    ? set_.take_by(until)
                    : set_.await([](std::uint32_t now) { return now != 0; }, until);
+    }
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const shm_event*>(object)->is_set();
+        };
+        return {this, look, &set_, detail::event_source::way::signal};
     }
 
     detail::signal_value set_;
@@ -21296,6 +21900,7 @@ COHOLD_NAMESPACE_END
 
 #include <concepts>
 #include <cstddef>
+#include <system_error>
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -21392,12 +21997,31 @@ class shm_latch {
         return count_.load(std::memory_order_relaxed);
     }
 
+    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() const {
+        return detail::event_access::watch(events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
   private:
     static constexpr std::uint32_t most = 0x7fffffff;
 
     static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
     bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const shm_latch*>(object)->try_wait();
+        };
+        return {this, look, &count_, detail::event_source::way::signal};
+    }
 
     detail::signal_value count_;
 };
@@ -21421,6 +22045,7 @@ COHOLD_NAMESPACE_END
 
 #include <concepts>
 #include <cstddef>
+#include <system_error>
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -21507,8 +22132,26 @@ class shm_semaphore {
         return count_.load(std::memory_order_relaxed);
     }
 
+    /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
+    /// try_acquire. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
+    /// pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
   private:
     static constexpr std::uint32_t most = 0x7fffffff;
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const shm_semaphore*>(object)->available() != 0;
+        };
+        return {this, look, &count_, detail::event_source::way::signal};
+    }
 
     detail::signal_value count_;
 };
@@ -24855,7 +25498,7 @@ COHOLD_NAMESPACE_END
 #include <utility>
 
 // What containers have in common whose writers overwrite what others may be reading: how bytes are
-// copied meanwhile, and how readers wait that may not be able to write.
+// copied meanwhile.
 #ifndef COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
 #define COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
 
@@ -24969,36 +25612,6 @@ constexpr void check_overwritten() noexcept {
                   "instead of a std::pair, shm_guarded for one value of another type, and "
                   "shm_queue for many");
     static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
-}
-
-// ---- waiting
-
-// Like await() with a word that a reader may not be able to write: it cannot say then that it
-// sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
-// microseconds, and then less and less often, down to every 3.2 ms.
-template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await_as_reader(wait_word& word, Attempt& attempt,
-                                                         deadline until) {
-    if (!Waiting::parks || mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr) {
-        return await<Waiting>(word, attempt, until);
-    }
-    constexpr std::int64_t longest = 3200000;
-    std::int64_t interval = 50000;
-    backoff spins(Waiting::spins);
-    for (bool slept = false;; slept = true) {
-        const std::uint32_t seen = word.look();
-        if (const outcome what = attempt(); what != outcome::blocked && what != outcome::held) {
-            return {what, slept};
-        }
-        if (spins.spin()) {
-            continue;
-        }
-        if (until.has_passed()) {
-            return {outcome::blocked, slept};
-        }
-        word.doze(seen, until.or_earlier(deadline::in(interval)));
-        interval = interval < longest ? interval * 2 : longest;
-    }
 }
 
 } // namespace detail
@@ -25327,6 +25940,21 @@ class shm_broadcast {
             return take_until(std::addressof(value), moment) == detail::outcome::done;
         }
 
+        /// A descriptor for epoll(7) and the like, readable while there are messages for this
+        /// subscription, and once the broadcast is closed. Take them with try_next until there are
+        /// none. It belongs to this subscription until that is destroyed, assigned to, or asked for
+        /// another one; from then on it tells of nothing but the end. A move takes it along, a copy
+        /// has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
+        /// pthread_create(3). System calls: these.
+        [[nodiscard]] event_descriptor native_event() {
+            return followed(detail::event_access::watch(in_->events(), position_));
+        }
+
+        /// @copydoc native_event
+        [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+            return followed(detail::event_access::watch(in_->events(), ec, position_));
+        }
+
         /// How many messages have been overwritten before this reader could get them, since the
         /// last call. What it has got, and what it has missed, is everything that was published
         /// since it began, up to where it is.
@@ -25337,6 +25965,11 @@ class shm_broadcast {
 
         subscription(const shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), slots_(in.slot_at(0)), mask_(in.mask()), position_(position) {}
+
+        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
+            detail::event_access::follow(events, events_);
+            return events;
+        }
 
         static detail::deadline for_ever() noexcept { return detail::deadline::never(); }
 
@@ -25378,6 +26011,7 @@ class shm_broadcast {
                         return detail::outcome::done;
                     }
                 } else if (found < published(position_)) {
+                    events_.tell(position_);
                     if (!in_->is_closed()) {
                         return detail::outcome::blocked;
                     }
@@ -25463,6 +26097,7 @@ class shm_broadcast {
         std::uint32_t mask_;
         std::uint64_t position_;
         std::uint64_t missed_ = 0;
+        detail::event_position events_; // is told when there are no more messages
     };
 
     /// A reader that gets all messages from the next one on, or from the oldest that is still
@@ -25540,6 +26175,16 @@ class shm_broadcast {
     [[nodiscard]] unsigned char* slot_at(std::uint64_t position) const noexcept {
         return reinterpret_cast<unsigned char*>(slots_.unchecked()) +
                static_cast<std::size_t>(position & mask()) * stride;
+    }
+
+    // For a subscription: `seen` is where it is.
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& seen) noexcept {
+            const auto& in = *static_cast<const shm_broadcast*>(object);
+            return in.published() > seen.load(std::memory_order_acquire) || in.is_closed();
+        };
+        return {this, look, &arrivals_, detail::event_source::way::reader};
     }
 
     // The functions below are called by the holder of the writers' lock.
@@ -30607,6 +31252,28 @@ class shm_latest {
         return if_newer(seen, now);
     }
 
+    /// A descriptor for epoll(7) and the like, readable once there is a version that is newer than
+    /// `seen`. After clear() of the descriptor, it is readable again once there is a version that
+    /// is newer than when it became readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
+    /// EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event(std::uint64_t seen) const {
+        return detail::event_access::watch(events(), seen);
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::uint64_t seen,
+                                                std::error_code& ec) const noexcept {
+        return detail::event_access::watch(events(), ec, seen);
+    }
+
+    /// From the next version on.
+    [[nodiscard]] event_descriptor native_event() const { return native_event(version()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
+        return native_event(version(), ec);
+    }
+
   private:
     // The state: {version:58 | the place of the value, 1 to 3:2 | 0:3 | a store is going on:1}. The
     // next store is into the place after that.
@@ -30685,6 +31352,19 @@ class shm_latest {
                                                                  std::uint64_t now) noexcept {
         const std::uint64_t stores = now / one - before / one;
         return stores + (now & storing) < place_count;
+    }
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& seen) noexcept {
+            const std::uint64_t now = static_cast<const shm_latest*>(object)->version();
+            const bool newer = now > seen.load(std::memory_order_relaxed);
+            if (newer) {
+                seen.store(now, std::memory_order_relaxed);
+            }
+            return newer;
+        };
+        return {this, look, &stored_, detail::event_source::way::reader};
     }
 
     // The version at the end.
@@ -33699,6 +34379,9 @@ class message_store {
 
     [[nodiscard]] std::uint64_t size() const noexcept;
 
+    // Would take() find a message, or the end? `thorough`: also one of a dead consumer.
+    [[nodiscard, gnu::cold]] bool is_ready(bool thorough) noexcept;
+
     [[nodiscard]] wait_word& items() noexcept { return items_; }
 
     [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
@@ -34373,6 +35056,31 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
                                                          : take(thorough, until, taken, ec);
 }
 
+COHOLD_INLINE bool message_store::is_ready(bool thorough) noexcept {
+    if (!is_empty()) {
+        return true;
+    }
+    bool others = size() != 0;
+    if (others && thorough) { // consumers hold them, which may be dead
+        const report_keeper keeper;
+        std::error_code ec;
+        const owner_word me = enter(ec);
+        if (ec) {
+            return true; // the consumer gets the error
+        }
+        const side lock(consumers_, header(), me, at_once);
+        if (lock) {
+            if (lock.is_from_dead()) {
+                repair(me);
+            }
+            list_inbox();
+            others = false;
+            put_back(others);
+        }
+    }
+    return !is_empty() || (is_closed() && !others);
+}
+
 COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
     if (!is_mine(taken)) {
         return;
@@ -34885,6 +35593,17 @@ class shm_message_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return store_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
+    /// and once the queue is closed and no other process holds any. Take them with try_pop.
+    /// *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System
+    /// calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
     /// The number of messages, including those that consumers hold. An estimate while other threads
     /// use the queue.
     [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(store_.size()); }
@@ -34899,6 +35618,8 @@ class shm_message_queue {
     [[nodiscard]] allocator_type get_allocator() const noexcept { return store_.allocator(); }
 
   private:
+    [[nodiscard]] detail::event_source events() noexcept;
+
     using outcome = detail::outcome;
     using place = detail::message_place;
 
@@ -35247,6 +35968,14 @@ namespace detail {
 
 } // namespace detail
 
+COHOLD_INLINE detail::event_source shm_message_queue::events() noexcept {
+    const auto look = [](const void* object, bool thorough,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        return static_cast<detail::message_store*>(const_cast<void*>(object))->is_ready(thorough);
+    };
+    return {&store_, look, &store_.items(), detail::event_source::way::one};
+}
+
 COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,
                                                        detail::wait_limit limit,
                                                        std::error_code& ec) noexcept {
@@ -35441,6 +36170,9 @@ class loan_pool {
     [[nodiscard]] static loan_pool* waited_for(const shared_words& loan) noexcept;
 
     void tell() noexcept { returned_.wake_all(); }
+
+    // An object is available, or will be after recovery.
+    [[nodiscard]] event_source events() noexcept;
 
     [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
@@ -35641,6 +36373,22 @@ COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
         result = await<waiting::adaptive>(returned_, attempt, until).what;
     }
     return result == outcome::done;
+}
+
+COHOLD_INLINE event_source loan_pool::events() noexcept {
+    const auto look = [](const void* object, bool thorough,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        const auto& pool = *static_cast<const loan_pool*>(object);
+        const segment_header* const header = pool.allocator_.header();
+        bool available = pool.available() != 0;
+        if (!available && thorough && header != nullptr) {
+            each_participant(*header, [&](owner_word each, const participant_slot& /*slot*/) {
+                available = available || !is_alive(*header, each);
+            });
+        }
+        return available;
+    };
+    return {this, look, &returned_, event_source::way::all};
 }
 
 COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
@@ -35855,6 +36603,18 @@ class shm_pool {
         return made;
     }
 
+    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
+    /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() {
+        return detail::event_access::watch(pool_.events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(pool_.events(), ec);
+    }
+
     /// How many objects are not lent. Those of dead processes count as lent until recovery.
     [[nodiscard]] size_type available() const noexcept {
         return static_cast<size_type>(pool_.available());
@@ -35939,6 +36699,7 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
 #define COHOLD_CONTAINER_SHM_QUEUE_HPP
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -36407,6 +37168,9 @@ class alignas(64) queue_leases {
 
     // ---- for all
 
+    // Has a dead process taken any, which will come back?
+    [[nodiscard, gnu::cold]] bool are_of_dead(const segment_header& header) const noexcept;
+
     [[nodiscard]] std::uint32_t count_returned() const noexcept;
 
   private:
@@ -36599,6 +37363,23 @@ COHOLD_INLINE bool queue_leases::done(std::uint32_t place) noexcept {
 COHOLD_INLINE void queue_leases::give_back(std::uint32_t place) noexcept {
     word(place).store(word_of(nobody, attempts(place), lease_state::returned),
                       std::memory_order_release);
+}
+
+COHOLD_INLINE bool queue_leases::are_of_dead(const segment_header& header) const noexcept {
+    owner_word known = nobody; // the last one that is known to be alive
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        const std::uint64_t now = word(i).load(std::memory_order_acquire);
+        const owner_word owner = now & process_bits;
+        if (state_of(now) != lease_state::taken || owner == known) {
+            continue;
+        }
+        if (!is_this_process(header, owner) &&
+            (!is_attached(header, owner) || !is_alive(header, owner))) {
+            return true;
+        }
+        known = owner;
+    }
+    return false;
 }
 
 COHOLD_INLINE std::uint32_t queue_leases::count_returned() const noexcept {
@@ -37574,6 +38355,22 @@ class queue_core : queue_words<T, Allocator> {
         closed_.compare_exchange_strong(open, 1, std::memory_order_seq_cst);
         items_.wake_all();
         spaces_.wake_all();
+    }
+
+    /// Would a consumer find an element, or the end? `thorough`: also one that comes back from a
+    /// dead consumer. From outside of the side.
+    [[nodiscard, gnu::cold]] bool is_ready(bool thorough) const noexcept {
+        if (size() != 0) {
+            return true;
+        }
+        if constexpr (has_takes) {
+            if (has_leases() && (thorough || is_closed())) {
+                const segment_header& header = allocator_.bound_header();
+                return leases().are_of_dead(header) ||
+                       (is_closed() && leases().what_is_left(header) != queue_leases::rest::others);
+            }
+        }
+        return is_closed();
     }
 
     [[nodiscard]] wait_word& items() noexcept { return items_; }
@@ -39552,6 +40349,17 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
+    /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
+    /// try_take. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
+    /// System calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
     /// The number of elements, including one that is just being popped, but not those that are
     /// taken. With what has come back, it can be more than capacity(). An estimate while other
     /// threads use the queue.
@@ -39573,6 +40381,14 @@ class basic_queue {
     [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
 
   private:
+    [[nodiscard, gnu::cold]] event_source events() noexcept {
+        const auto look = [](const void* object, bool thorough,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const core*>(object)->is_ready(thorough);
+        };
+        return {&core_, look, &core_.items(), event_source::way::one};
+    }
+
     static constexpr void check_element() noexcept {
         static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
                           !std::is_array_v<T>,
@@ -40060,6 +40876,9 @@ class call_table {
 
     [[nodiscard]] std::uint64_t waiting() const noexcept;
 
+    // Calls for a server, or the end.
+    [[nodiscard]] event_source events() noexcept;
+
     // Except that there is no call, or no reply in time.
     static void raise_failure(const std::error_code& ec);
 
@@ -40173,6 +40992,15 @@ COHOLD_INLINE std::uint64_t call_table::waiting() const noexcept {
         found += call_state_of(word) == call_state::waiting ? 1u : 0u;
     }
     return found;
+}
+
+COHOLD_INLINE event_source call_table::events() noexcept {
+    const auto look = [](const void* object, bool /*thorough*/,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        const auto& table = *static_cast<const call_table*>(object);
+        return table.waiting() != 0 || table.is_closed();
+    };
+    return {this, look, &calls_, event_source::way::one};
 }
 
 COHOLD_INLINE void call_table::close() noexcept {
@@ -40525,6 +41353,18 @@ class shm_service {
     void close() noexcept { table_.close(); }
 
     [[nodiscard]] bool is_closed() const noexcept { return table_.is_closed(); }
+
+    /// For servers: a descriptor for epoll(7) and the like, readable while calls wait for a server,
+    /// and once the service is closed. Take them with try_next. *Errors*: EMFILE, ENFILE, ENOMEM,
+    /// from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() {
+        return detail::event_access::watch(table_.events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(table_.events(), ec);
+    }
 
     /// How many calls can be made or served at the same time.
     [[nodiscard]] size_type capacity() const noexcept {

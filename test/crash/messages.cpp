@@ -206,6 +206,12 @@ bool pop_two(queue& q) {
     return static_cast<bool>(first);
 }
 
+// What the thread of a descriptor does while other processes hold messages.
+bool look(queue& q) {
+    const auto held = q.try_pop();
+    return reinterpret_cast<cohold::detail::message_store&>(q).is_ready(true);
+}
+
 void declare_pushes(registry& all) {
     for (const state& each : states) {
         // A bystander may be killed while it holds a message.
@@ -276,6 +282,16 @@ void declare_pops(registry& all) {
     on(all, "pop_until", several, [](queue& q) {
         return static_cast<bool>(q.pop_until(soon()));
     }).also([](one& q) { first_comes_last(q.it); });
+    on(all, "native_event", one_there, look)
+        .meanwhile([](one& q) { return push_other(q.it); })
+        .also([](one& q) { first_comes_last(q.it); })
+        .together([](one& q) {
+            push_other(q.it);
+            first_comes_last(q.it);
+        });
+    on(all, "native_event", several, look)
+        .meanwhile([](one& q) { return pop(q.it); })
+        .also([](one& q) { first_comes_last(q.it); });
     on(all, "close", several, [](queue& q) { q.close(); }).meanwhile([](one& q) {
         return push_other(q.it);
     });

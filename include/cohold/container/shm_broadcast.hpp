@@ -22,6 +22,8 @@
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/os/process.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
+#include <cohold/sync/reader_waiting.hpp>
 #include <cohold/sync/shm_mutex.hpp>
 #include <cohold/sync/waiting.hpp>
 #include <cohold/type/shareable.hpp>
@@ -347,6 +349,21 @@ class shm_broadcast {
             return take_until(std::addressof(value), moment) == detail::outcome::done;
         }
 
+        /// A descriptor for epoll(7) and the like, readable while there are messages for this
+        /// subscription, and once the broadcast is closed. Take them with try_next until there are
+        /// none. It belongs to this subscription until that is destroyed, assigned to, or asked for
+        /// another one; from then on it tells of nothing but the end. A move takes it along, a copy
+        /// has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
+        /// pthread_create(3). System calls: these.
+        [[nodiscard]] event_descriptor native_event() {
+            return followed(detail::event_access::watch(in_->events(), position_));
+        }
+
+        /// @copydoc native_event
+        [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+            return followed(detail::event_access::watch(in_->events(), ec, position_));
+        }
+
         /// How many messages have been overwritten before this reader could get them, since the
         /// last call. What it has got, and what it has missed, is everything that was published
         /// since it began, up to where it is.
@@ -357,6 +374,11 @@ class shm_broadcast {
 
         subscription(const shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), slots_(in.slot_at(0)), mask_(in.mask()), position_(position) {}
+
+        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
+            detail::event_access::follow(events, events_);
+            return events;
+        }
 
         static detail::deadline for_ever() noexcept { return detail::deadline::never(); }
 
@@ -398,6 +420,7 @@ class shm_broadcast {
                         return detail::outcome::done;
                     }
                 } else if (found < published(position_)) {
+                    events_.tell(position_);
                     if (!in_->is_closed()) {
                         return detail::outcome::blocked;
                     }
@@ -483,6 +506,7 @@ class shm_broadcast {
         std::uint32_t mask_;
         std::uint64_t position_;
         std::uint64_t missed_ = 0;
+        detail::event_position events_; // is told when there are no more messages
     };
 
     /// A reader that gets all messages from the next one on, or from the oldest that is still
@@ -560,6 +584,16 @@ class shm_broadcast {
     [[nodiscard]] unsigned char* slot_at(std::uint64_t position) const noexcept {
         return reinterpret_cast<unsigned char*>(slots_.unchecked()) +
                static_cast<std::size_t>(position & mask()) * stride;
+    }
+
+    // For a subscription: `seen` is where it is.
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& seen) noexcept {
+            const auto& in = *static_cast<const shm_broadcast*>(object);
+            return in.published() > seen.load(std::memory_order_acquire) || in.is_closed();
+        };
+        return {this, look, &arrivals_, detail::event_source::way::reader};
     }
 
     // The functions below are called by the holder of the writers' lock.

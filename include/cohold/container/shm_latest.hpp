@@ -18,6 +18,8 @@
 
 #include <cohold/container/detail/overwriting.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
+#include <cohold/sync/reader_waiting.hpp>
 #include <cohold/sync/shm_mutex.hpp>
 #include <cohold/sync/waiting.hpp>
 #include <cohold/type/shareable.hpp>
@@ -221,6 +223,28 @@ class shm_latest {
         return if_newer(seen, now);
     }
 
+    /// A descriptor for epoll(7) and the like, readable once there is a version that is newer than
+    /// `seen`. After clear() of the descriptor, it is readable again once there is a version that
+    /// is newer than when it became readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
+    /// EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event(std::uint64_t seen) const {
+        return detail::event_access::watch(events(), seen);
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::uint64_t seen,
+                                                std::error_code& ec) const noexcept {
+        return detail::event_access::watch(events(), ec, seen);
+    }
+
+    /// From the next version on.
+    [[nodiscard]] event_descriptor native_event() const { return native_event(version()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
+        return native_event(version(), ec);
+    }
+
   private:
     // The state: {version:58 | the place of the value, 1 to 3:2 | 0:3 | a store is going on:1}. The
     // next store is into the place after that.
@@ -299,6 +323,19 @@ class shm_latest {
                                                                  std::uint64_t now) noexcept {
         const std::uint64_t stores = now / one - before / one;
         return stores + (now & storing) < place_count;
+    }
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& seen) noexcept {
+            const std::uint64_t now = static_cast<const shm_latest*>(object)->version();
+            const bool newer = now > seen.load(std::memory_order_relaxed);
+            if (newer) {
+                seen.store(now, std::memory_order_relaxed);
+            }
+            return newer;
+        };
+        return {this, look, &stored_, detail::event_source::way::reader};
     }
 
     // The version at the end.

@@ -18,6 +18,7 @@
 #include <cohold/container/detail/message_store.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
 
@@ -311,6 +312,17 @@ class shm_message_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return store_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
+    /// and once the queue is closed and no other process holds any. Take them with try_pop.
+    /// *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System
+    /// calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
     /// The number of messages, including those that consumers hold. An estimate while other threads
     /// use the queue.
     [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(store_.size()); }
@@ -325,6 +337,8 @@ class shm_message_queue {
     [[nodiscard]] allocator_type get_allocator() const noexcept { return store_.allocator(); }
 
   private:
+    [[nodiscard]] detail::event_source events() noexcept;
+
     using outcome = detail::outcome;
     using place = detail::message_place;
 

@@ -28,6 +28,14 @@ namespace detail {
 
 } // namespace detail
 
+COHOLD_INLINE detail::event_source shm_message_queue::events() noexcept {
+    const auto look = [](const void* object, bool thorough,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        return static_cast<detail::message_store*>(const_cast<void*>(object))->is_ready(thorough);
+    };
+    return {&store_, look, &store_.items(), detail::event_source::way::one};
+}
+
 COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,
                                                        detail::wait_limit limit,
                                                        std::error_code& ec) noexcept {

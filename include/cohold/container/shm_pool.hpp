@@ -212,6 +212,18 @@ class shm_pool {
         return made;
     }
 
+    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
+    /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() {
+        return detail::event_access::watch(pool_.events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(pool_.events(), ec);
+    }
+
     /// How many objects are not lent. Those of dead processes count as lent until recovery.
     [[nodiscard]] size_type available() const noexcept {
         return static_cast<size_type>(pool_.available());

@@ -6,6 +6,7 @@
 #ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
 #define COHOLD_CONTAINER_SHM_QUEUE_HPP
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <cohold/container/detail/queue_guards.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/sync/waiting.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
@@ -642,6 +644,17 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
+    /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
+    /// try_take. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
+    /// System calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
     /// The number of elements, including one that is just being popped, but not those that are
     /// taken. With what has come back, it can be more than capacity(). An estimate while other
     /// threads use the queue.
@@ -663,6 +676,14 @@ class basic_queue {
     [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
 
   private:
+    [[nodiscard, gnu::cold]] event_source events() noexcept {
+        const auto look = [](const void* object, bool thorough,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const core*>(object)->is_ready(thorough);
+        };
+        return {&core_, look, &core_.items(), event_source::way::one};
+    }
+
     static constexpr void check_element() noexcept {
         static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
                           !std::is_array_v<T>,

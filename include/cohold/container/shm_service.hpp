@@ -122,6 +122,18 @@ class shm_service {
 
     [[nodiscard]] bool is_closed() const noexcept { return table_.is_closed(); }
 
+    /// For servers: a descriptor for epoll(7) and the like, readable while calls wait for a server,
+    /// and once the service is closed. Take them with try_next. *Errors*: EMFILE, ENFILE, ENOMEM,
+    /// from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() {
+        return detail::event_access::watch(table_.events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(table_.events(), ec);
+    }
+
     /// How many calls can be made or served at the same time.
     [[nodiscard]] size_type capacity() const noexcept {
         return static_cast<size_type>(table_.capacity());

@@ -5,8 +5,10 @@
 #define COHOLD_SYNC_SHM_EVENT_HPP
 
 #include <cstddef>
+#include <system_error>
 
 #include <cohold/sync/detail/awaitable.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
 
@@ -79,6 +81,16 @@ class shm_event {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
+    /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
+    /// try_wait, if the reset is automatic. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
+    /// EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
   private:
     static constexpr bool always(std::uint32_t /*now*/) noexcept { return true; }
 
@@ -88,6 +100,14 @@ class shm_event {
         return how_ == event_reset::automatic
                    ? set_.take_by(until)
                    : set_.await([](std::uint32_t now) { return now != 0; }, until);
+    }
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const shm_event*>(object)->is_set();
+        };
+        return {this, look, &set_, detail::event_source::way::signal};
     }
 
     detail::signal_value set_;

@@ -6,8 +6,10 @@
 
 #include <concepts>
 #include <cstddef>
+#include <system_error>
 
 #include <cohold/sync/detail/awaitable.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
 
@@ -105,12 +107,31 @@ class shm_latch {
         return count_.load(std::memory_order_relaxed);
     }
 
+    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() const {
+        return detail::event_access::watch(events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
+        return detail::event_access::watch(events(), ec);
+    }
+
   private:
     static constexpr std::uint32_t most = 0x7fffffff;
 
     static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
     bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }
+
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
+            return static_cast<const shm_latch*>(object)->try_wait();
+        };
+        return {this, look, &count_, detail::event_source::way::signal};
+    }
 
     detail::signal_value count_;
 };

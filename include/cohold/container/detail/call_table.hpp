@@ -12,6 +12,7 @@
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/engine/participant_table.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/sync/waiting.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -86,6 +87,9 @@ class call_table {
     [[nodiscard]] std::uint64_t capacity() const noexcept { return count_; }
 
     [[nodiscard]] std::uint64_t waiting() const noexcept;
+
+    // Calls for a server, or the end.
+    [[nodiscard]] event_source events() noexcept;
 
     // Except that there is no call, or no reply in time.
     static void raise_failure(const std::error_code& ec);

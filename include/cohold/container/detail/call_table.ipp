@@ -79,6 +79,15 @@ COHOLD_INLINE std::uint64_t call_table::waiting() const noexcept {
     return found;
 }
 
+COHOLD_INLINE event_source call_table::events() noexcept {
+    const auto look = [](const void* object, bool /*thorough*/,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        const auto& table = *static_cast<const call_table*>(object);
+        return table.waiting() != 0 || table.is_closed();
+    };
+    return {this, look, &calls_, event_source::way::one};
+}
+
 COHOLD_INLINE void call_table::close() noexcept {
     closed_.store(1, std::memory_order_seq_cst);
     calls_.wake_all();

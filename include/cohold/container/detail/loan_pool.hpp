@@ -11,6 +11,7 @@
 #include <cohold/container/detail/shared_words.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/sync/waiting.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -39,6 +40,9 @@ class loan_pool {
     [[nodiscard]] static loan_pool* waited_for(const shared_words& loan) noexcept;
 
     void tell() noexcept { returned_.wake_all(); }
+
+    // An object is available, or will be after recovery.
+    [[nodiscard]] event_source events() noexcept;
 
     [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 

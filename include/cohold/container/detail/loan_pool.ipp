@@ -138,6 +138,22 @@ COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
     return result == outcome::done;
 }
 
+COHOLD_INLINE event_source loan_pool::events() noexcept {
+    const auto look = [](const void* object, bool thorough,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        const auto& pool = *static_cast<const loan_pool*>(object);
+        const segment_header* const header = pool.allocator_.header();
+        bool available = pool.available() != 0;
+        if (!available && thorough && header != nullptr) {
+            each_participant(*header, [&](owner_word each, const participant_slot& /*slot*/) {
+                available = available || !is_alive(*header, each);
+            });
+        }
+        return available;
+    };
+    return {this, look, &returned_, event_source::way::all};
+}
+
 COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
     if (loan.is_null()) {
         return nullptr;

@@ -128,6 +128,9 @@ class message_store {
 
     [[nodiscard]] std::uint64_t size() const noexcept;
 
+    // Would take() find a message, or the end? `thorough`: also one of a dead consumer.
+    [[nodiscard, gnu::cold]] bool is_ready(bool thorough) noexcept;
+
     [[nodiscard]] wait_word& items() noexcept { return items_; }
 
     [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }

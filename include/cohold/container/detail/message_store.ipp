@@ -527,6 +527,31 @@ COHOLD_INLINE outcome message_store::take(bool thorough, deadline until, message
                                                          : take(thorough, until, taken, ec);
 }
 
+COHOLD_INLINE bool message_store::is_ready(bool thorough) noexcept {
+    if (!is_empty()) {
+        return true;
+    }
+    bool others = size() != 0;
+    if (others && thorough) { // consumers hold them, which may be dead
+        const report_keeper keeper;
+        std::error_code ec;
+        const owner_word me = enter(ec);
+        if (ec) {
+            return true; // the consumer gets the error
+        }
+        const side lock(consumers_, header(), me, at_once);
+        if (lock) {
+            if (lock.is_from_dead()) {
+                repair(me);
+            }
+            list_inbox();
+            others = false;
+            put_back(others);
+        }
+    }
+    return !is_empty() || (is_closed() && !others);
+}
+
 COHOLD_INLINE void message_store::release(const message_place& taken) noexcept {
     if (!is_mine(taken)) {
         return;

@@ -1,5 +1,5 @@
 // What containers have in common whose writers overwrite what others may be reading: how bytes are
-// copied meanwhile, and how readers wait that may not be able to write.
+// copied meanwhile.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_CONTAINER_DETAIL_OVERWRITING_HPP
@@ -12,8 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <cohold/engine/local_mapping.hpp>
-#include <cohold/sync/waiting.hpp>
+#include <cohold/config.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -117,36 +116,6 @@ constexpr void check_overwritten() noexcept {
                   "instead of a std::pair, shm_guarded for one value of another type, and "
                   "shm_queue for many");
     static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
-}
-
-// ---- waiting
-
-// Like await() with a word that a reader may not be able to write: it cannot say then that it
-// sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
-// microseconds, and then less and less often, down to every 3.2 ms.
-template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await_as_reader(wait_word& word, Attempt& attempt,
-                                                         deadline until) {
-    if (!Waiting::parks || mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr) {
-        return await<Waiting>(word, attempt, until);
-    }
-    constexpr std::int64_t longest = 3200000;
-    std::int64_t interval = 50000;
-    backoff spins(Waiting::spins);
-    for (bool slept = false;; slept = true) {
-        const std::uint32_t seen = word.look();
-        if (const outcome what = attempt(); what != outcome::blocked && what != outcome::held) {
-            return {what, slept};
-        }
-        if (spins.spin()) {
-            continue;
-        }
-        if (until.has_passed()) {
-            return {outcome::blocked, slept};
-        }
-        word.doze(seen, until.or_earlier(deadline::in(interval)));
-        interval = interval < longest ? interval * 2 : longest;
-    }
 }
 
 } // namespace detail

@@ -139,6 +139,22 @@ class queue_core : queue_words<T, Allocator> {
         spaces_.wake_all();
     }
 
+    /// Would a consumer find an element, or the end? `thorough`: also one that comes back from a
+    /// dead consumer. From outside of the side.
+    [[nodiscard, gnu::cold]] bool is_ready(bool thorough) const noexcept {
+        if (size() != 0) {
+            return true;
+        }
+        if constexpr (has_takes) {
+            if (has_leases() && (thorough || is_closed())) {
+                const segment_header& header = allocator_.bound_header();
+                return leases().are_of_dead(header) ||
+                       (is_closed() && leases().what_is_left(header) != queue_leases::rest::others);
+            }
+        }
+        return is_closed();
+    }
+
     [[nodiscard]] wait_word& items() noexcept { return items_; }
 
     [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }

@@ -92,6 +92,9 @@ class alignas(64) queue_leases {
 
     // ---- for all
 
+    // Has a dead process taken any, which will come back?
+    [[nodiscard, gnu::cold]] bool are_of_dead(const segment_header& header) const noexcept;
+
     [[nodiscard]] std::uint32_t count_returned() const noexcept;
 
   private:

@@ -141,6 +141,23 @@ COHOLD_INLINE void queue_leases::give_back(std::uint32_t place) noexcept {
                       std::memory_order_release);
 }
 
+COHOLD_INLINE bool queue_leases::are_of_dead(const segment_header& header) const noexcept {
+    owner_word known = nobody; // the last one that is known to be alive
+    for (std::uint32_t i = 0; i < count(); ++i) {
+        const std::uint64_t now = word(i).load(std::memory_order_acquire);
+        const owner_word owner = now & process_bits;
+        if (state_of(now) != lease_state::taken || owner == known) {
+            continue;
+        }
+        if (!is_this_process(header, owner) &&
+            (!is_attached(header, owner) || !is_alive(header, owner))) {
+            return true;
+        }
+        known = owner;
+    }
+    return false;
+}
+
 COHOLD_INLINE std::uint32_t queue_leases::count_returned() const noexcept {
     std::uint32_t found = 0;
     for (std::uint32_t i = 0; i < count(); ++i) {

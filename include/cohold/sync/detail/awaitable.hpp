@@ -58,10 +58,10 @@ class signal_word {
     /// there something to wait for? `slept`: others may be asleep although the bit no longer says
     /// so. `sleeping`: the bit.
     template <class Blocks, class Attempt>
-    [[gnu::cold, gnu::noinline]] bool await(std::uint64_t sleeping, deadline until,
-                                            const Blocks& blocks,
-                                            const Attempt& attempt) const noexcept {
-        backoff spins(waiting::adaptive::spins);
+    [[gnu::cold, gnu::noinline]] bool
+    await(std::uint64_t sleeping, deadline until, const Blocks& blocks, const Attempt& attempt,
+          std::uint32_t most_spins = waiting::adaptive::spins) const noexcept {
+        backoff spins(most_spins);
         for (bool slept = false; !attempt(slept);) {
             if (spins.spin()) {
                 continue;
@@ -146,6 +146,31 @@ class signal_value {
             [&](bool /*slept*/) { return wanted(load()); });
     }
 
+    /// For a thread that takes nothing: waits until over() is true, without spinning. Then passes a
+    /// wake-up on that may have been for one sleeper alone.
+    template <class Over>
+    [[gnu::cold]] void watch(const Over& over) noexcept {
+        bool has_slept = false;
+        word_.await(
+            sleeping, deadline::never(), [&](std::uint64_t /*state*/) { return !over(); },
+            [&](bool slept) {
+                has_slept = slept;
+                return over();
+            },
+            0);
+        if (has_slept) {
+            pass_on();
+        }
+    }
+
+    /// All sleepers look again.
+    [[gnu::cold]] void disturb() noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        while (!word_.change(state, (state & ~sleeping) + one, std::memory_order_relaxed)) {
+        }
+        word_.wake(futex_wake_all);
+    }
+
   private:
     static constexpr std::uint64_t lower = 0xffffffffu;
     static constexpr std::uint64_t sleeping = std::uint64_t{1} << 32;
@@ -169,6 +194,18 @@ class signal_value {
             }
         }
         return false;
+    }
+
+    void pass_on() noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        bool more = false;
+        do {
+            more = !is_zero(state);
+        } while (!word_.change(state, more ? (state & ~sleeping) + one : state | sleeping,
+                               std::memory_order_relaxed));
+        if (more) {
+            word_.wake(1);
+        }
     }
 
     signal_word word_;
