@@ -874,9 +874,18 @@ class basic_queue {
     Guard hold(const Find& find) {
         static_assert(!std::is_same_v<Guard, lease> || !Overflow::overwrites,
                       "cohold: elements of a queue that overwrites are not taken: use pop");
-        static_assert(std::is_trivially_copyable_v<T>,
-                      "cohold: only trivially copyable elements are written and read in place; "
-                      "use emplace and pop");
+        static_assert(std::is_trivially_copyable_v<T> || !std::is_same_v<Guard, slot>,
+                      "cohold: only trivially copyable elements are written in place, by claim(): "
+                      "others could own memory before they are in the queue, which a kill would "
+                      "leak. Use emplace(), which constructs the element in the queue");
+        static_assert(std::is_trivially_copyable_v<T> || !std::is_same_v<Guard, view>,
+                      "cohold: only trivially copyable elements are read in place, by front(). Use "
+                      "pop(), which moves the element out; what it owns is not copied");
+        static_assert(std::is_trivially_copyable_v<T> || !std::is_same_v<Guard, lease>,
+                      "cohold: only trivially copyable elements are taken, by take(). For jobs of "
+                      "any length that must not be lost, use a shm_message_queue, whose pop() does "
+                      "the same; or take() keys of a shm_hash_map that has the jobs until they are "
+                      "done");
         queue_position at{};
         return find(at) == outcome::done ? Guard(core_, at) : Guard();
     }
