@@ -54,6 +54,21 @@ int main() {
         segment.destroy<tree>("tree");
     }
     {
+        // #region arrays
+        auto& held = segment.construct<cohold::shm_shared_ptr<float[]>>("samples");
+        held = cohold::make_shm_shared<float[]>(segment, 1000); // all zero
+        held[999] = 0.5F;
+        const cohold::shm_shared_ptr<float> last(held, &held[999]); // keeps all of them
+        held.reset();
+        check(*last == 0.5F);
+
+        auto lines = cohold::make_shm_unique<cohold::shm_string[]>(segment, 3, "none so far");
+        lines[1] = "a text of any length, which the array owns";
+        check(lines.size() == 3 && lines[2] == "none so far");
+        // #endregion arrays
+    }
+    segment.destroy<cohold::shm_shared_ptr<float[]>>("samples");
+    {
         // #region share
         using place = cohold::shm_guarded<shared_picture>;
         auto& latest = segment.construct<place>("latest");

@@ -204,6 +204,20 @@ class Owner(Type):
         return None if place is None else self.target.read(segment, place)
 
 
+class Array(Type):
+    """What a shm_unique_ptr<T[]> owns, and a shm_shared_ptr<T[]> shares: a list."""
+
+    plain = False
+
+    def __init__(self, element):
+        super().__init__(element.size, element.alignment)
+        self.element = element
+
+    def read(self, segment, at):
+        count = segment.read("Q", at - max(16, self.element.alignment))
+        return sequence(segment, self.element, at, count)
+
+
 class Text(Type):
     plain = False
 
@@ -510,7 +524,7 @@ class Parser:
 
     def type(self):
         base, extents = self.single(), []
-        while self.follows("["):
+        while self.follows("[") and not self.follows("[]"):  # which is for pointers
             extents.append(int(self.take(r"\[(\d+)\]")[1]))
         for extent in reversed(extents):
             base = Fixed(base, extent)
@@ -604,6 +618,8 @@ class Parser:
             return HashTable(element, False)
         if name == "shm_guarded" and rest in LOCKS:
             return Guarded(element, rest)
+        if rest == "[]":
+            element = Array(element)
         if name == "shm_atomic_shared_ptr":
             return Guarded(Owner(24, element), "shm_mutex")
         if name in ("shm_unique_ptr", "shm_shared_ptr"):

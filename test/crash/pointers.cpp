@@ -135,6 +135,97 @@ void declare_owners(registry& all) {
     many("clear", [](many_owners& it) { it.all.clear(); });
 }
 
+// ---- arrays: their elements own memory
+
+using array_owner = cohold::shm_unique_ptr<ints[]>;
+using array_sharer = cohold::shm_shared_ptr<ints[]>;
+
+struct arrays {
+    array_owner first;
+    array_owner second;
+    array_sharer shared;
+    int turns = 0;
+
+    std::string tell() {
+        std::string text;
+        for (const array_owner* each : {&first, &second}) {
+            text += std::to_string(each->size()) + " of";
+            for (std::size_t i = 0; i < each->size(); ++i) {
+                text += " " + crash::tell((*each)[i]);
+            }
+            text += ", ";
+        }
+        text += shared == nullptr ? "none"
+                                  : crash::tell(shared[0]) + " and " + crash::tell(shared[1]) +
+                                        " of " + std::to_string(shared.use_count());
+        return text + " " + std::to_string(turns);
+    }
+};
+
+struct guarded_arrays {
+    cohold::shm_guarded<arrays> it;
+
+    std::string tell() { return it.lock()->tell(); }
+};
+
+void make_arrays(arrays& made, const segment& where) {
+    made.first = cohold::make_shm_unique<ints[]>(where, 3);
+    made.second = cohold::make_shm_unique<ints[]>(where, 1);
+    made.first[0].assign(2U, 1);
+    made.first[2].assign(1U, 3);
+    made.second[0].assign(4U, 2);
+    made.shared = cohold::make_shm_shared<ints[]>(where, 2);
+    made.shared[1].assign(2U, 5);
+}
+
+void with_arrays(const segment& where) {
+    make_arrays(where.construct<arrays>(crash::subject), where);
+}
+
+void with_guarded_arrays(const segment& where) {
+    auto& made = where.construct<guarded_arrays>(crash::subject);
+    made.it.with([&](arrays& all) { make_arrays(all, where); });
+}
+
+void declare_arrays(registry& all) {
+    const auto on = [&](const char* function, const char* setup, auto act) {
+        all.add<arrays>(function, setup, with_arrays, act);
+    };
+    on("shm_unique_ptr::operator=", "arrays, move",
+       [](arrays& it) { it.first = std::move(it.second); });
+    on("shm_unique_ptr::reset", "an array", [](arrays& it) { it.first.reset(); });
+    on("shm_unique_ptr::swap", "arrays", [](arrays& it) { it.first.swap(it.second); });
+    on("shm_shared_ptr::reset", "an array", [](arrays& it) { it.shared.reset(); });
+    on("make_shm_shared", "an array, with a value", [](arrays& it, const segment& where) {
+        it.shared = cohold::make_shm_shared<ints[]>(where, 2, it.second[0]);
+    });
+    on("make_shm_shared", "an array, and gone", [](arrays& it, const segment& where) {
+        const auto made = cohold::make_shm_shared<ints[]>(where, 3, it.first[0]);
+    });
+    all.add<guarded_arrays>("make_shm_unique", "an array, in a section", with_guarded_arrays,
+                            [](guarded_arrays& it, const segment& where) {
+                                it.it.with([&](arrays& each) {
+                                    each.first =
+                                        cohold::make_shm_unique<ints[]>(where, 2, each.second[0]);
+                                    ++each.turns;
+                                });
+                            })
+        .heals();
+    all.add<guarded_arrays>(
+           "make_shm_unique", "an array, in a section, an exception", with_guarded_arrays,
+           [](guarded_arrays& it, const segment& where) {
+               try {
+                   it.it.with([&](arrays& each) {
+                       each.first = cohold::make_shm_unique<ints[]>(where, 2, each.second[0]);
+                       each.second.reset();
+                       throw std::runtime_error("on purpose");
+                   });
+               } catch (const std::runtime_error&) {
+               }
+           })
+        .heals();
+}
+
 // ---- shm_shared_ptr and shm_weak_ptr
 
 using sharer = cohold::shm_shared_ptr<ints>;
@@ -408,6 +499,7 @@ void declare_loans(registry& all) {
 
 void crash::declare(registry& all) {
     declare_owners(all);
+    declare_arrays(all);
     declare_sharers(all);
     declare_atomics(all);
     declare_loans(all);

@@ -98,6 +98,8 @@ int main(int argc, char** argv) {
     unique = cohold::make_shm_unique<point>(segment, 3.0F, 4.0F);
     auto& shared = segment.construct<cohold::shm_shared_ptr<point>>("shared");
     shared = cohold::make_shm_shared<point>(segment, 5.0F, 6.0F);
+    auto& row = segment.construct<cohold::shm_unique_ptr<int[]>>("row");
+    row = cohold::make_shm_unique<int[]>(segment, 3);
     auto& third = segment.construct<cohold::offset_ptr<int>>("third");
     third = &numbers[2];
     auto& guarded = segment.construct<cohold::shm_guarded<point>>("guarded", 1.0F, 2.0F);
@@ -172,7 +174,7 @@ int main(int argc, char** argv) {
     // For optimised builds: everything is used to the end.
     return numbers.empty() || people.empty() || wide.empty() || ages.empty() || squares.empty() ||
                    primes.empty() || halves.empty() || paths.empty() || seen.empty() || !unique ||
-                   !shared || third == nullptr || list.empty() || recent.empty() ||
+                   !row || !shared || third == nullptr || list.empty() || recent.empty() ||
                    !guarded.lock() || empty
                ? 1
                : 0;

@@ -14,7 +14,7 @@ import tempfile
 
 SKIPPED = 77  # Meson's
 NAMES = ["numbers", "people", "wide", "ages", "squares", "primes", "halves", "paths", "seen", "unique",
-         "shared", "third", "list", "recent", "guarded", "passed", "locks", "segment", "empty"]
+         "row", "shared", "third", "list", "recent", "guarded", "passed", "locks", "segment", "empty"]
 HERE = r"process (\d+) \(this one\)"
 
 
@@ -63,6 +63,7 @@ def check_contents(found):
     assert found["paths"] == 'shm_hash_map of 1 element = {["/tmp"] = -1}', found
     assert found["seen"] == "shm_hash_set of 1 element = {9}", found
     assert re.fullmatch(r"\(.*point \*\) 0x[0-9a-f]+", found["unique"]), found
+    assert re.fullmatch(r"\(int \*\) 0x[0-9a-f]+", found["row"]), found
     assert re.search(r"point \*\) 0x\w+, referred to from the segment 1 times", found["shared"])
     assert re.fullmatch(r"\(int \*\) 0x[0-9a-f]+", found["third"]), found
     assert found["list"] == 'shm_list of 2 elements = {"one", "two"}', found

@@ -102,6 +102,8 @@ def check_arrays(path):
         assert segment["keys"] == [({"a": 1, "b": 2}, 3)]
         assert segment["guarded"] == {"x": 4, "y": 5, "shade": 6}
         assert segment["chosen"] == {"x": 7, "y": 8, "shade": 9}
+        text = ", a text that does not fit into the string"
+        assert segment["rows"] == {"owned": [4, 4, 4], "shared": [text, text], "none": None}
         frame = segment.array("frames", 2)
         assert frame.dtype == numpy.float32 and len(frame) == 1000 and not frame.flags.owndata
         fails(KeyError, segment.array, "frames", 4)
@@ -186,7 +188,7 @@ def look(segment):
                 assert each["left"] ^ each["right"] == MASK and each["left"] % 500 == key, value
     names = set(segment)
     assert names - {"passing"} == {"chosen", "guarded", "keys", "ledger", "newest", "numbers", "points",
-                                   "shades", "sides", "table", *FAMILY}, names
+                                   "rows", "shades", "sides", "table", *FAMILY}, names
     return count
 
 

@@ -39,6 +39,12 @@ struct key {
     bool operator==(const key&) const = default;
 };
 
+struct rows {
+    cohold::shm_unique_ptr<std::int32_t[]> owned{};
+    cohold::shm_shared_ptr<cohold::shm_string[]> shared{};
+    cohold::shm_unique_ptr<std::int32_t[]> none{};
+};
+
 } // namespace app
 
 namespace {
@@ -79,6 +85,9 @@ void make(const char* path) {
     segment.construct<cohold::shm_guarded<app::point>>("guarded", 4.0F, 5.0F, std::uint8_t{6});
     segment.construct<cohold::shm_atomic_shared_ptr<app::point>>("chosen") =
         cohold::make_shm_shared<app::point>(segment, 7.0F, 8.0F, std::uint8_t{9});
+    auto& rows = segment.construct<app::rows>("rows");
+    rows.owned = cohold::make_shm_unique<std::int32_t[]>(segment, 3, 4);
+    rows.shared = cohold::make_shm_shared<cohold::shm_string[]>(segment, 2, long_text);
     auto& small = segment.construct<small_queue>("small", 50);
     segment.construct<large_queue>("large", 50);
     segment.construct<text_queue>("texts", 50);

@@ -194,6 +194,8 @@ class Printer:
 
 def pointer_in_words(address, target):
     """As gdb prints a pointer, but with the type, so that it can be copied into an expression."""
+    if target.code == gdb.TYPE_CODE_ARRAY:
+        target = target.target()
     return f"({target} *) {address:#x}" if address != 0 else "null"
 
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <cohold/container/detail/new_object.hpp>
+#include <cohold/container/detail/owned_array.hpp>
 #include <cohold/container/detail/shared_words.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
@@ -29,27 +30,28 @@ template <class From, class To>
 concept shared_pointer_converts = std::is_convertible_v<From*, To*>;
 
 template <class T>
-inline constexpr bool is_destroyed_trivially = std::is_trivially_destructible_v<T>;
+inline constexpr bool is_destroyed_trivially =
+    std::is_trivially_destructible_v<std::remove_extent_t<T>>;
 
 template <class T>
 void destroy_shared(void* object) noexcept {
     std::launder(static_cast<T*>(object))->~T();
 }
 
+// The type as a control block records it. It is not 0.
+template <class T>
+inline constexpr std::uint64_t shared_hash_of = type_descriptor_of<T>.hash | 1;
+template <class T>
+inline constexpr std::uint64_t shared_hash_of<T[]> = type_descriptor_of<owned_array<T>>.hash | 1;
+
 // This program can destroy shared objects of the type.
 template <class T>
 inline const known_shared_type known_type_of{
-    {type_descriptor_of<T>.hash | 1, sizeof(T), &destroy_shared<T>}};
-
-// The type as a control block records it.
+    {shared_hash_of<T>, sizeof(T), &destroy_shared<T>, nullptr}};
 template <class T>
-[[nodiscard]] std::uint64_t shared_type_hash() noexcept {
-    if constexpr (is_destroyed_trivially<T>) {
-        return 0;
-    } else {
-        return type_descriptor_of<T>.hash | 1; // not 0
-    }
-}
+inline const known_shared_type known_type_of<T[]>{{shared_hash_of<T[]>, owned_array<T>::distance,
+                                                   &owned_array<T>::destroy_block,
+                                                   &owned_array<T>::bytes_at}};
 
 } // namespace detail
 
@@ -73,12 +75,17 @@ template <class T>
 /// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
 template <class T>
 class shm_shared_ptr {
-    static_assert((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>,
-                  "shm_shared_ptr<T>: T must be an object type or void. Use shm_vector instead of "
-                  "an array");
+    static constexpr bool is_array = std::is_unbounded_array_v<T>;
+
+    static_assert(
+        ((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>) ||
+            (is_array && !std::is_array_v<std::remove_extent_t<T>>),
+        "cohold: the T of shm_shared_ptr<T> is an object type, void, or an array U[]. Use "
+        "std::array instead of U[3]");
 
   public:
-    using element_type = T;
+    /// T, or of an array its elements.
+    using element_type = std::remove_extent_t<T>;
     using weak_type = shm_weak_ptr<T>;
 
     /// Null.
@@ -113,7 +120,7 @@ class shm_shared_ptr {
     /// Keeps the object of `owner`, and points to a part of it, or to anything in the same segment
     /// that lives as long.
     template <class U>
-    shm_shared_ptr(const shm_shared_ptr<U>& owner, T* part) {
+    shm_shared_ptr(const shm_shared_ptr<U>& owner, element_type* part) {
         words_.copy(owner.words_, writable(part), strong, strong);
     }
 
@@ -171,18 +178,28 @@ class shm_shared_ptr {
 
     friend void swap(shm_shared_ptr& a, shm_shared_ptr& b) { a.swap(b); }
 
-    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(address()); }
+    [[nodiscard]] element_type* get() const noexcept {
+        return static_cast<element_type*>(address());
+    }
 
-    [[nodiscard]] std::add_lvalue_reference_t<T> operator*() const noexcept
-        requires(!std::is_void_v<T>)
+    [[nodiscard]] std::add_lvalue_reference_t<element_type> operator*() const noexcept
+        requires(!std::is_void_v<T> && !is_array)
     {
         return *get();
     }
 
-    [[nodiscard]] T* operator->() const noexcept
-        requires(!std::is_void_v<T>)
+    [[nodiscard]] element_type* operator->() const noexcept
+        requires(!std::is_void_v<T> && !is_array)
     {
         return get();
+    }
+
+    /// An element of an array.
+    [[nodiscard]] std::add_lvalue_reference_t<element_type>
+    operator[](std::size_t index) const noexcept
+        requires is_array
+    {
+        return get()[index];
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return address() != nullptr; }
@@ -221,30 +238,58 @@ class shm_shared_ptr {
     // For pointer_factory.
     template <class Where, class... Arguments>
     static shm_shared_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
-        using object = std::remove_cv_t<T>;
+        using object = std::remove_cv_t<element_type>;
         [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
         know();
         shm_shared_ptr made;
         auto memory = detail::memory_for<object>(where);
-        detail::new_shared block(memory.header(), sizeof(object), alignof(object),
-                                 detail::shared_type_hash<object>(), ec);
-        if (!ec) {
-            memory.construct(static_cast<object*>(block.address()),
-                             std::forward<Arguments>(arguments)...);
-            block.publish(made.words_, ec);
+        if constexpr (is_array) {
+            static_assert(detail::are_array_arguments<Arguments...>,
+                          "cohold: an array is made with the number of its elements and, if "
+                          "wanted, the value that they are copies of");
+            using layout = detail::owned_array<object>;
+            const std::size_t bytes = layout::bytes(detail::array_count<object>(ec, arguments...));
             if (ec) {
-                detail::destroy_shared<object>(block.address());
+                return made;
+            }
+            detail::new_shared block(memory.header(), bytes, layout::distance, type_hash(), ec);
+            if (!ec) {
+                detail::construct_array(memory, block.address(), arguments...);
+                block.publish(made.words_, layout::elements(block.address()), ec);
+                if (ec) {
+                    layout::destroy_block(block.address());
+                }
+            }
+        } else {
+            detail::new_shared block(memory.header(), sizeof(object), alignof(object), type_hash(),
+                                     ec);
+            if (!ec) {
+                memory.construct(static_cast<object*>(block.address()),
+                                 std::forward<Arguments>(arguments)...);
+                block.publish(made.words_, block.address(), ec);
+                if (ec) {
+                    detail::destroy_shared<object>(block.address());
+                }
             }
         }
         return made;
     }
 
+    // 0: the object need not be destroyed.
+    [[nodiscard]] static constexpr std::uint64_t type_hash() noexcept {
+        if constexpr (detail::is_destroyed_trivially<T>) {
+            return 0;
+        } else {
+            return detail::shared_hash_of<std::remove_cv_t<T>>;
+        }
+    }
+
     // So that this program can destroy the object.
     static void know() noexcept {
         if constexpr (!std::is_void_v<T>) {
-            using object = std::remove_cv_t<T>;
-            if constexpr (!detail::is_destroyed_trivially<object> && shareable<object>) {
-                static_cast<void>(&detail::known_type_of<object>);
+            if constexpr (!detail::is_destroyed_trivially<T> &&
+                          shareable<std::remove_cv_t<element_type>>) {
+                static_cast<void>(&detail::known_type_of<std::remove_cv_t<T>>);
             }
         }
     }
@@ -259,7 +304,8 @@ class shm_shared_ptr {
 template <class T>
 class shm_weak_ptr {
   public:
-    using element_type = T;
+    /// T, or of an array its elements.
+    using element_type = std::remove_extent_t<T>;
 
     /// Null.
     shm_weak_ptr() noexcept = default;
@@ -278,8 +324,7 @@ class shm_weak_ptr {
     template <class U>
         requires detail::shared_pointer_converts<U, T>
     shm_weak_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
-        words_.copy(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
-                    detail::reference::strong, weak);
+        words_.copy(other.words_, writable(other.get()), detail::reference::strong, weak);
     }
 
     shm_weak_ptr(shm_weak_ptr&& other) noexcept {
@@ -298,8 +343,7 @@ class shm_weak_ptr {
     template <class U>
         requires detail::shared_pointer_converts<U, T>
     shm_weak_ptr& operator=(const shm_shared_ptr<U>& other) {
-        words_.assign(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
-                      detail::reference::strong, weak);
+        words_.assign(other.words_, writable(other.get()), detail::reference::strong, weak);
         return *this;
     }
 
@@ -355,8 +399,11 @@ class shm_weak_ptr {
     // The object may be gone, but a base lies at a fixed distance.
     template <class U>
     [[nodiscard]] static void* converted(const shm_weak_ptr<U>& other) noexcept {
-        T* const object = static_cast<U*>(other.words_.object());
-        return const_cast<std::remove_cv_t<T>*>(object);
+        return writable(static_cast<std::remove_extent_t<U>*>(other.words_.object()));
+    }
+
+    [[nodiscard]] static void* writable(element_type* object) noexcept {
+        return const_cast<std::remove_cv_t<element_type>*>(object);
     }
 
     detail::shared_words words_;
@@ -371,18 +418,19 @@ shm_shared_ptr(shm_weak_ptr<T>) -> shm_shared_ptr<T>;
 /// The same object, seen as another type.
 template <class T, class U>
 [[nodiscard]] shm_shared_ptr<T> static_pointer_cast(const shm_shared_ptr<U>& from) {
-    return {from, static_cast<T*>(from.get())};
+    return {from, static_cast<std::remove_extent_t<T>*>(from.get())};
 }
 
 template <class T, class U>
 [[nodiscard]] shm_shared_ptr<T> const_pointer_cast(const shm_shared_ptr<U>& from) {
-    return {from, const_cast<T*>(from.get())};
+    return {from, const_cast<std::remove_extent_t<T>*>(from.get())};
 }
 
 /// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
-/// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
-/// shm_allocator::allocate, and those of T's constructor, as in segment::construct; then nothing
-/// stays.
+/// its allocators. A plain struct takes its arguments member by member. An array T[] takes the
+/// number of its elements and, if wanted, the value that they are copies of; otherwise they are
+/// value-initialised. *Errors*: those of shm_allocator::allocate, errc::invalid_size for a negative
+/// number, and those of T's constructor, as in segment::construct; then nothing stays.
 ///
 /// *If the process is killed*: nothing stays. In a section that is undone, the object stays as long
 /// as a pointer outside the segment refers to it.
@@ -434,22 +482,16 @@ template <class T>
 struct type_description<shm_shared_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_shared_ptr<");
-        out.type<T>();
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
-};
-
-template <class T>
-    requires std::is_void_v<T>
-struct type_description<shm_shared_ptr<T>> {
-    static constexpr void write(type_writer& out) { out.text("shm_shared_ptr<void>"); }
 };
 
 template <class T>
 struct type_description<shm_weak_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_weak_ptr<");
-        out.type<T>();
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
 };
@@ -473,7 +515,7 @@ COHOLD_NAMESPACE_END
 template <class T>
 struct std::hash<cohold::shm_shared_ptr<T>> {
     [[nodiscard]] std::size_t operator()(const cohold::shm_shared_ptr<T>& from) const noexcept {
-        return std::hash<T*>{}(from.get());
+        return std::hash<typename cohold::shm_shared_ptr<T>::element_type*>{}(from.get());
     }
 };
 

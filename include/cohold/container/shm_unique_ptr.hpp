@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <cohold/container/detail/new_object.hpp>
+#include <cohold/container/detail/owned_array.hpp>
 #include <cohold/container/detail/undo.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/type/shareable.hpp>
@@ -23,6 +24,8 @@ COHOLD_NAMESPACE_BEGIN
 /// segment (as an element of a container or a member of a struct) or outside, for example on a
 /// stack. make_shm_unique makes one.
 ///
+/// A shm_unique_ptr<T[]> owns an array and knows its size.
+///
 /// Every operation that changes one in a segment happens completely or not at all, and is undone
 /// with the section that it is a part of.
 ///
@@ -33,16 +36,21 @@ COHOLD_NAMESPACE_BEGIN
 /// pointer lay outside is leaked; one that a shm_shared_ptr shares would be freed.
 template <class T>
 class shm_unique_ptr {
-    static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>,
-                  "shm_unique_ptr<T>: T must be an object type without volatile. Use shm_vector "
-                  "instead of an array");
+    static constexpr bool is_array = std::is_unbounded_array_v<T>;
 
-    using object_type = std::remove_const_t<T>;
+    static_assert((std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>) ||
+                      (is_array && !std::is_volatile_v<std::remove_extent_t<T>> &&
+                       !std::is_array_v<std::remove_extent_t<T>>),
+                  "cohold: the T of shm_unique_ptr<T> is an object type without volatile, or an "
+                  "array U[] of those. Use std::array instead of U[3]");
+
+    using object_type = std::remove_const_t<std::remove_extent_t<T>>;
     using memory = shm_allocator<object_type>;
 
   public:
-    using element_type = T;
-    using pointer = T*;
+    /// T, or of an array its elements.
+    using element_type = std::remove_extent_t<T>;
+    using pointer = element_type*;
 
     /// Null.
     shm_unique_ptr() noexcept = default;
@@ -51,7 +59,7 @@ class shm_unique_ptr {
 
     /// Owns an object that release() has given away. *Errors*: errc::no_segment if it is in none
     /// that this process has mapped.
-    explicit shm_unique_ptr(T* object) { reset(object); }
+    explicit shm_unique_ptr(pointer object) { reset(object); }
 
     /// The object must be in a segment in which the new pointer may lie: moving to another segment
     /// ends the program with a message.
@@ -111,22 +119,44 @@ class shm_unique_ptr {
         return *this;
     }
 
-    [[nodiscard]] T* get() const noexcept { return object_.get(); }
+    [[nodiscard]] pointer get() const noexcept { return object_.get(); }
 
-    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+    [[nodiscard]] element_type& operator*() const noexcept
+        requires(!is_array)
+    {
+        return *get();
+    }
 
-    [[nodiscard]] T* operator->() const noexcept { return get(); }
+    [[nodiscard]] pointer operator->() const noexcept
+        requires(!is_array)
+    {
+        return get();
+    }
+
+    /// An element of an array. The index is below size().
+    [[nodiscard]] element_type& operator[](std::size_t index) const noexcept
+        requires is_array
+    {
+        return get()[index];
+    }
+
+    /// The number of elements of an array; 0 if this is null.
+    [[nodiscard]] std::size_t size() const noexcept
+        requires is_array
+    {
+        return object_ == nullptr ? 0 : detail::owned_array<object_type>::count(get());
+    }
 
     [[nodiscard]] explicit operator bool() const noexcept { return object_ != nullptr; }
 
     /// Gives the object away, and is null afterwards. Undone with its section.
-    [[nodiscard]] T* release() noexcept {
+    [[nodiscard]] pointer release() noexcept {
         if (object_ == nullptr) {
             return nullptr;
         }
         operation section(memory_, detail::without_journal::happens);
         save(section);
-        T* const object = get();
+        pointer const object = get();
         object_ = nullptr;
         return object;
     }
@@ -138,7 +168,7 @@ class shm_unique_ptr {
 
     /// Owns another object, that release() has given away, and destroys the one that it had.
     /// *Errors*: those of the constructor and of assignment.
-    void reset(T* object) {
+    void reset(pointer object) {
         if (object != nullptr) {
             detail::segment_header* const around =
                 detail::segment_around(reinterpret_cast<std::uintptr_t>(object));
@@ -164,7 +194,7 @@ class shm_unique_ptr {
             operation section(memory_);
             save(section);
             other.save(section);
-            T* const object = get();
+            pointer const object = get();
             object_ = other.get();
             other.object_ = object;
             return;
@@ -191,7 +221,7 @@ class shm_unique_ptr {
     using operation = detail::undo_scope<memory>;
     using record = detail::undo_record<memory>;
 
-    [[nodiscard]] static object_type* writable(T* object) noexcept {
+    [[nodiscard]] static object_type* writable(pointer object) noexcept {
         return const_cast<object_type*>(object);
     }
 
@@ -203,7 +233,7 @@ class shm_unique_ptr {
         if (other.object_ == nullptr) {
             return;
         }
-        T* const object = detail::address_for(memory_, this, other.memory_, other.get());
+        pointer const object = detail::address_for(memory_, this, other.memory_, other.get());
         operation section(other.memory_, detail::without_journal::happens);
         section.begins(this, this, sizeof *this);
         other.save(section);
@@ -217,7 +247,7 @@ class shm_unique_ptr {
             exchange(nullptr);
             return;
         }
-        T* const object = detail::address_for(memory_, this, other.memory_, other.get());
+        pointer const object = detail::address_for(memory_, this, other.memory_, other.get());
         if (memory_ == other.memory_) {
             operation section(memory_);
             save(section);
@@ -256,11 +286,25 @@ class shm_unique_ptr {
             return;
         }
         if constexpr (!std::is_trivially_destructible_v<object_type>) {
-            section.elements(object, sizeof *object);
-            const typename record::cover covered(section, object, sizeof *object);
-            object->~object_type();
+            const std::size_t bytes = is_array ? size_of(object) : sizeof *object;
+            section.elements(object, bytes);
+            const typename record::cover covered(section, object, bytes);
+            if constexpr (is_array) {
+                detail::owned_array<object_type>::destroy(object);
+            } else {
+                object->~object_type();
+            }
         }
-        memory_.deallocate(object, 1);
+        if constexpr (is_array) {
+            shm_allocator<char>(memory_).deallocate(
+                static_cast<char*>(detail::owned_array<object_type>::block(object)), 1);
+        } else {
+            memory_.deallocate(object, 1);
+        }
+    }
+
+    [[nodiscard]] static std::size_t size_of(const object_type* array) noexcept {
+        return detail::owned_array<object_type>::count(array) * sizeof *array;
     }
 
     // For pointer_factory.
@@ -269,22 +313,36 @@ class shm_unique_ptr {
         [[maybe_unused]] constexpr bool good = detail::assert_shareable<object_type>();
         shm_unique_ptr made;
         const auto there = detail::memory_for<object_type>(where);
-        detail::new_object<object_type> object(there, ec);
-        if (!ec) {
-            object.construct(std::forward<Arguments>(arguments)...);
-            made.memory_ = there;
-            made.object_ = object.release();
+        if constexpr (is_array) {
+            static_assert(detail::are_array_arguments<Arguments...>,
+                          "cohold: an array is made with the number of its elements and, if "
+                          "wanted, the value that they are copies of");
+            detail::new_array<object_type> object(there, ec, arguments...);
+            if (!ec) {
+                object.construct(arguments...);
+                made.memory_ = there;
+                made.object_ = object.release();
+            }
+        } else {
+            detail::new_object<object_type> object(there, ec);
+            if (!ec) {
+                object.construct(std::forward<Arguments>(arguments)...);
+                made.memory_ = there;
+                made.object_ = object.release();
+            }
         }
         return made;
     }
 
-    offset_ptr<T> object_;
+    offset_ptr<element_type> object_;
     memory memory_;
 };
 
 /// Makes an object in a segment: `where` is the segment, a `shared`, or one of its allocators. A
-/// plain struct takes its arguments member by member. *Errors*: those of shm_allocator::allocate,
-/// and those of T's constructor, as in segment::construct; then nothing stays.
+/// plain struct takes its arguments member by member. An array T[] takes the number of its elements
+/// and, if wanted, the value that they are copies of; otherwise they are value-initialised.
+/// *Errors*: those of shm_allocator::allocate, errc::invalid_size for a negative number, and those
+/// of T's constructor, as in segment::construct; then nothing stays.
 ///
 /// *If the process is killed*: in T's constructor, nothing stays. Afterwards the object is leaked
 /// until its pointer has moved into the segment; make it in a section to exclude that.
@@ -332,7 +390,7 @@ template <class T>
 struct type_description<shm_unique_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_unique_ptr<");
-        out.type<T>();
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
 };
@@ -343,7 +401,7 @@ COHOLD_NAMESPACE_END
 template <class T>
 struct std::hash<cohold::shm_unique_ptr<T>> {
     [[nodiscard]] std::size_t operator()(const cohold::shm_unique_ptr<T>& from) const noexcept {
-        return std::hash<T*>{}(from.get());
+        return std::hash<typename cohold::shm_unique_ptr<T>::pointer>{}(from.get());
     }
 };
 

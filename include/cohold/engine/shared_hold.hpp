@@ -82,8 +82,9 @@ inline void copy_hold(shared_hold& hold, reference which) noexcept {
 // description, so only programs that know the type can destroy its objects.
 struct shared_type {
     std::uint64_t hash;
-    std::uint64_t size;
+    std::uint64_t size; // at least
     void (*destroy)(void* object) noexcept;
+    std::uint64_t (*whole_size)(const void* object) noexcept; // null: all have that size
 };
 
 class shared_types {

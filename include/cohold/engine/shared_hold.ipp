@@ -277,11 +277,10 @@ COHOLD_INLINE bool shared_types::find(std::uint64_t hash, shared_type& found) no
 // Destroys an orphan that this process has claimed. If the process is killed meanwhile, the object
 // is whole again, and another process destroys it. In a full segment, which has no room to save the
 // object, the memory that it owns is leaked then.
-inline void destroy_orphan(transaction& mine, shared_block& block,
-                           const shared_type& type) noexcept {
+inline void destroy_orphan(transaction& mine, shared_block& block, const shared_type& type,
+                           std::size_t size) noexcept {
     const section part(&mine, false);
     char* const object = reinterpret_cast<char*>(&mine.header()) + block.object;
-    const auto size = static_cast<std::size_t>(type.size);
     std::error_code ec;
     mine.save(object, size, ec);
     if (ec) {
@@ -316,7 +315,14 @@ inline void destroy_orphan(transaction& mine, shared_block& block,
             size - block->object < type.size) {
             break; // the bytes are damaged
         }
-        destroy_orphan(*mine, *block, type);
+        const std::uint64_t bytes =
+            type.whole_size == nullptr
+                ? type.size
+                : type.whole_size(reinterpret_cast<const char*>(&header) + block->object);
+        if (size - block->object < bytes) {
+            break;
+        }
+        destroy_orphan(*mine, *block, type, static_cast<std::size_t>(bytes));
     }
     mine->collect(false);
 }

@@ -49,6 +49,19 @@ struct thrower {
     cohold::shm_vector<int> numbers;
 };
 
+// Of each three, the last one that is made throws.
+struct third_throws {
+    static inline int made = 0;
+
+    third_throws() : numbers(100, 7) {
+        if (++made % 3 == 0) {
+            throw std::runtime_error("on purpose");
+        }
+    }
+
+    cohold::shm_vector<int> numbers;
+};
+
 // Has memory in the segment when its constructor says that there is none in the process.
 struct starving {
     explicit starving(int) : numbers(100, 7) { throw std::bad_alloc(); }
@@ -95,6 +108,8 @@ template <>
 inline constexpr bool cohold::enable_shareable<pointer_test::tallied> = true;
 template <>
 inline constexpr bool cohold::enable_shareable<pointer_test::thrower> = true;
+template <>
+inline constexpr bool cohold::enable_shareable<pointer_test::third_throws> = true;
 template <>
 inline constexpr bool cohold::enable_shareable<pointer_test::starving> = true;
 template <>

@@ -4,8 +4,10 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_shared_ptr.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <new>
 #include <optional>
@@ -38,6 +40,7 @@ using pointer_test::fresh;
 using pointer_test::greedy;
 using pointer_test::starving;
 using pointer_test::tallied;
+using pointer_test::third_throws;
 using pointer_test::thrower;
 
 namespace {
@@ -563,4 +566,73 @@ TEST_CASE("pointers are cast, and weak ones convert, as in std") {
     auto& within = memory.construct<shm_weak_ptr<const int>>("within", weak);
     CHECK(within.lock() == number);
     CHECK(number.use_count() == 3);
+}
+
+TEST_CASE("shared pointers share an array") {
+    const anonymous where = fresh();
+    where.construct<int>("warm", 1);
+    const std::size_t before = where.used();
+    {
+        shm_shared_ptr<int[]> numbers = make_shm_shared<int[]>(where, 1000);
+        CHECK(std::count(numbers.get(), numbers.get() + 1000, 0) == 1000);
+        numbers[999] = 7;
+        const shm_shared_ptr<const int[]> constant = numbers;
+        CHECK(constant[999] == 7);
+        CHECK(numbers.use_count() == 2);
+        const shm_weak_ptr<const int[]> weak = constant;
+        CHECK(weak.lock() == constant);
+        const shm_shared_ptr<int> one(numbers, &numbers[999]);
+        CHECK(*one == 7);
+        CHECK(numbers.use_count() == 3);
+        const shm_shared_ptr<void> any = numbers;
+        CHECK(any.get() == numbers.get());
+        CHECK(const_pointer_cast<int[]>(constant) == numbers);
+        static_assert(!std::is_convertible_v<shm_shared_ptr<int[]>, shm_shared_ptr<int>>);
+        static_assert(!std::is_convertible_v<shm_shared_ptr<const int[]>, shm_shared_ptr<int[]>>);
+    }
+    CHECK(where.used() == before);
+    {
+        auto& kept = where.construct<shm_shared_ptr<tallied[]>>("kept");
+        kept = make_shm_shared<tallied[]>(where, 40);
+        CHECK(tallied::alive() == 40);
+        const shm_shared_ptr<tallied[]> mine = kept;
+        kept.reset();
+        CHECK(tallied::alive() == 40);
+    }
+    CHECK(tallied::alive() == 0);
+    where.destroy<shm_shared_ptr<tallied[]>>("kept");
+    {
+        const auto numbers = make_shm_shared<shm_vector<int>[]>(where, 3, shm_vector<int>());
+        numbers[2].assign(100, 1);
+        CHECK(numbers[2].size() == 100);
+        const auto empty = make_shm_shared<tallied[]>(where, 0);
+        CHECK(empty != nullptr);
+    }
+    CHECK(where.used() == before);
+    CHECK(cohold::type_name_of<shm_shared_ptr<std::int32_t[]>>() == "shm_shared_ptr<i32[]>");
+    CHECK(cohold::type_name_of<shm_weak_ptr<std::int32_t[]>>() == "shm_weak_ptr<i32[]>");
+
+    third_throws::made = 0;
+    CHECK_THROWS_AS(static_cast<void>(make_shm_shared<third_throws[]>(where, 5)),
+                    std::runtime_error);
+    CHECK(third_throws::made == 3);
+    std::error_code ec;
+    CHECK(make_shm_shared<int[]>(where, ec, -1) == nullptr);
+    CHECK(ec == cohold::errc::invalid_size);
+    CHECK(make_shm_shared<int[]>(where, ec, 1 << 28) == nullptr);
+    CHECK(ec == cohold::errc::reserve_exceeded);
+    CHECK(where.used() == before);
+}
+
+TEST_CASE("a damaged size of a shared array leads nowhere else") {
+    const anonymous where = fresh();
+    for (const std::uint64_t damaged :
+         {std::uint64_t{UINT64_MAX}, std::uint64_t{UINT64_MAX / sizeof(tallied)},
+          std::uint64_t{1} << 40}) {
+        auto all = make_shm_shared<tallied[]>(where, 4);
+        std::memcpy(reinterpret_cast<char*>(all.get()) - 16, &damaged, sizeof damaged);
+        all.reset(); // nobody can destroy it
+        CHECK(tallied::alive() == 4);
+        tallied::live = 0;
+    }
 }

@@ -36,6 +36,7 @@ using pointer_test::fresh;
 using pointer_test::greedy;
 using pointer_test::starving;
 using pointer_test::tallied;
+using pointer_test::third_throws;
 using pointer_test::thrower;
 
 namespace {
@@ -364,4 +365,132 @@ TEST_CASE("two mappings, two segments") {
     CHECK(*outside == 4);
     here[0] = make_shm_unique<int>(one, 5);
     here.clear();
+}
+
+namespace {
+
+using texts = shm_unique_ptr<cohold::shm_string[]>;
+
+constexpr char long_text[] = "a text that does not fit into the string itself";
+
+struct alignas(64) aligned {
+    std::int32_t value;
+};
+
+struct texts_of {
+    texts first;
+    texts second;
+};
+
+} // namespace
+
+TEST_CASE("a shm_unique_ptr owns an array and knows its size") {
+    const anonymous where = fresh();
+    where.construct<int>("warm", 1);
+    const std::size_t before = where.used();
+    {
+        auto numbers = make_shm_unique<int[]>(where, 1000);
+        REQUIRE(numbers.size() == 1000);
+        CHECK(std::count(numbers.get(), numbers.get() + 1000, 0) == 1000);
+        numbers[999] = 7;
+        CHECK(numbers.get()[999] == 7);
+        const shm_unique_ptr<const int[]> constant = std::move(numbers);
+        CHECK(numbers == nullptr);
+        CHECK(numbers.size() == 0);
+        CHECK(constant.size() == 1000);
+        CHECK(constant[999] == 7);
+
+        auto sevens = make_shm_unique<std::int64_t[]>(where, 3U, 7);
+        CHECK(sevens[0] + sevens[1] + sevens[2] == 21);
+        std::int64_t* const released = sevens.release();
+        CHECK(sevens == nullptr);
+        sevens.reset(released);
+        CHECK(sevens.size() == 3);
+        auto others = make_shm_unique<std::int64_t[]>(where, 2);
+        swap(sevens, others);
+        CHECK(sevens.size() == 2);
+        CHECK(others.size() == 3);
+        const auto none = make_shm_unique<int[]>(where, 0);
+        CHECK(none != nullptr);
+        CHECK(none.size() == 0);
+        const auto lines = make_shm_unique<aligned[]>(where, 3);
+        CHECK(reinterpret_cast<std::uintptr_t>(lines.get()) % 64 == 0);
+        CHECK(lines[2].value == 0);
+        CHECK(std::hash<shm_unique_ptr<std::int64_t[]>>{}(sevens) ==
+              std::hash<std::int64_t*>{}(sevens.get()));
+    }
+    CHECK(where.used() == before);
+    {
+        const auto all = make_shm_unique<tallied[]>(where, 5);
+        CHECK(tallied::alive() == 5);
+        const auto same = make_shm_unique<cohold::shm_string[]>(where, 4, long_text);
+        CHECK(same[3] == long_text);
+    }
+    CHECK(tallied::alive() == 0);
+    CHECK(where.used() == before);
+    CHECK(cohold::type_name_of<shm_unique_ptr<std::int32_t[]>>() == "shm_unique_ptr<i32[]>");
+    static_assert(!std::is_convertible_v<shm_unique_ptr<int[]>, shm_unique_ptr<int>>);
+    static_assert(sizeof(shm_unique_ptr<int[]>) == 16);
+}
+
+TEST_CASE("an array that cannot be made leaves nothing") {
+    const anonymous where = fresh();
+    where.construct<shm_vector<int>>("warm", 1U);
+    const std::size_t before = where.used();
+    third_throws::made = 0;
+    CHECK_THROWS_AS(static_cast<void>(make_shm_unique<third_throws[]>(where, 5)),
+                    std::runtime_error);
+    CHECK(third_throws::made == 3);
+    CHECK(where.used() == before);
+    std::error_code ec;
+    CHECK(make_shm_unique<int[]>(where, ec, -1) == nullptr);
+    CHECK(ec == cohold::errc::invalid_size);
+    CHECK(make_shm_unique<int[]>(where, ec, PTRDIFF_MAX) == nullptr);
+    CHECK(ec == cohold::errc::invalid_size);
+    CHECK(make_shm_unique<int[]>(where, ec, 1 << 28) == nullptr);
+    CHECK(ec == cohold::errc::reserve_exceeded);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_unique<int[]>(where, -1)), cohold::failure);
+    CHECK(make_shm_unique<int[]>(cohold::shm_allocator<int>(), ec, 1) == nullptr);
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK(where.used() == before);
+    CHECK(make_shm_unique<int[]>(where, ec, 1) != nullptr);
+    CHECK(!ec);
+}
+
+TEST_CASE("an exception undoes what a section did with arrays") {
+    const anonymous where = fresh();
+    auto& guarded = where.construct<cohold::shm_guarded<texts_of>>("texts");
+    guarded.with([&](texts_of& both) {
+        both.first = make_shm_unique<cohold::shm_string[]>(where, 30, long_text);
+        both.second = make_shm_unique<cohold::shm_string[]>(where, 2, "short");
+    });
+    const auto check = [&] {
+        guarded.with([](texts_of& both) {
+            REQUIRE(both.first.size() == 30);
+            CHECK(std::count(both.first.get(), both.first.get() + 30, long_text) == 30);
+            REQUIRE(both.second.size() == 2);
+            CHECK(both.second[1] == "short");
+        });
+    };
+    check();
+    const std::size_t before = where.used();
+    const auto vain = [&](const auto& act) {
+        CHECK_THROWS_AS(guarded.with([&](texts_of& both) {
+            act(both);
+            throw std::runtime_error("on purpose");
+        }),
+                        std::runtime_error);
+        check();
+        CHECK(where.used() == before);
+    };
+    vain([](texts_of& both) { both.first.reset(); });
+    vain([](texts_of& both) { both.first = std::move(both.second); });
+    vain([](texts_of& both) { both.first[29] = "changed to another text that is long"; });
+    vain([&](texts_of& both) {
+        both.first = make_shm_unique<cohold::shm_string[]>(where, 9, long_text);
+    });
+    vain([](texts_of& both) { const texts gone = std::move(both.first); });
+    guarded.with([](texts_of& both) { both.first.reset(); });
+    CHECK(where.used() < before);
+    where.destroy<cohold::shm_guarded<texts_of>>("texts");
 }

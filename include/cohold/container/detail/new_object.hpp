@@ -31,49 +31,68 @@ template <class T, class Where>
     }
 }
 
-// Memory for one object, and the section in which it is made: if its constructor throws or the
+// Memory for what is made, and the section in which that happens: if a constructor throws or the
 // process is killed, nothing stays.
-template <class T>
-class new_object {
+class new_block {
   public:
-    new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
-        : memory_(memory), section_(caller(memory.header(), ec), false) {
+    // Nothing, if there is an error already.
+    new_block(segment_header* header, std::size_t bytes, std::size_t alignment,
+              std::error_code& ec) noexcept
+        : header_(header), section_(caller(header, bytes, ec), false) {
         if (!ec) {
-            block_ = allocate_objects(memory.header(), 1, sizeof(T), alignof(T), ec);
+            block_ = allocate_objects(header, 1, bytes, alignment, ec);
         }
     }
 
-    new_object(const new_object&) = delete;
-    new_object& operator=(const new_object&) = delete;
+    new_block(const new_block&) = delete;
+    new_block& operator=(const new_block&) = delete;
 
-    ~new_object() {
+    ~new_block() {
         if (block_ != nullptr) {
-            deallocate(*memory_.header(), block_);
+            deallocate(*header_, block_);
         }
     }
 
-    template <class... Arguments>
-    void construct(Arguments&&... arguments) {
-        memory_.construct(static_cast<T*>(block_), std::forward<Arguments>(arguments)...);
-    }
+    [[nodiscard]] void* address() const noexcept { return block_; }
 
-    [[nodiscard]] T* release() noexcept {
-        return std::launder(static_cast<T*>(std::exchange(block_, nullptr)));
-    }
+    [[nodiscard]] void* release() noexcept { return std::exchange(block_, nullptr); }
 
   private:
-    [[nodiscard]] static transaction* caller(segment_header* header, std::error_code& ec) noexcept {
+    [[nodiscard]] static transaction* caller(segment_header* header, std::size_t bytes,
+                                             std::error_code& ec) noexcept {
+        if (ec) {
+            return nullptr;
+        }
         const error_context context("allocate", "", "");
         if (header == nullptr) {
-            fail(ec, errc::no_segment, "an object of %zu bytes", sizeof(T));
+            fail(ec, errc::no_segment, "an object of %zu bytes", bytes);
             return nullptr;
         }
         return self(*header, ec);
     }
 
-    shm_allocator<T> memory_;
+    segment_header* header_;
     section section_;
     void* block_ = nullptr;
+};
+
+// One object.
+template <class T>
+class new_object {
+  public:
+    new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
+        : memory_(memory), block_(memory.header(), sizeof(T), alignof(T), ec) {}
+
+    template <class... Arguments>
+    void construct(Arguments&&... arguments) {
+        memory_.construct(static_cast<T*>(block_.address()), std::forward<Arguments>(arguments)...);
+    }
+
+    [[nodiscard]] T* release() noexcept { return std::launder(static_cast<T*>(block_.release())); }
+
+  private:
+    shm_allocator<T> memory_;
+    new_block block_;
 };
 
 // Makes an object and its pointer, by the pointer's own make(where, ec, arguments…).

@@ -123,8 +123,9 @@ class new_shared {
 
     [[nodiscard]] void* address() const noexcept { return object_; }
 
-    // The object is constructed. After an error it must be destroyed.
-    [[gnu::cold]] void publish(shared_words& into, std::error_code& ec) noexcept;
+    // The object is constructed; the words point to it, or to the elements in it. After an error it
+    // must be destroyed.
+    [[gnu::cold]] void publish(shared_words& into, void* pointed, std::error_code& ec) noexcept;
 
   private:
     [[nodiscard, gnu::cold]] static transaction*

@@ -385,11 +385,12 @@ COHOLD_INLINE new_shared::~new_shared() {
     }
 }
 
-COHOLD_INLINE void new_shared::publish(shared_words& into, std::error_code& ec) noexcept {
+COHOLD_INLINE void new_shared::publish(shared_words& into, void* pointed,
+                                       std::error_code& ec) noexcept {
     shared_hold* const hold = take_first_hold(*section_, *block_, ec);
     if (!ec) {
         section_.commit();
-        into.adopt(*std::exchange(block_, nullptr), object_, *hold);
+        into.adopt(*std::exchange(block_, nullptr), pointed, *hold);
     }
 }
 
