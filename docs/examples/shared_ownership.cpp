@@ -111,6 +111,8 @@ int main() {
         while (!newest.compare_exchange_weak(
             expected, cohold::make_shm_shared<picture>(segment, expected->number + 1))) {
         }
+        newest.notify_all(); // those that wait for a change
+        newest.wait(seen);   // another picture is there already
         check(seen->number == 3 && newest.load()->number == 4);
         // #endregion atomic
         segment.destroy<cohold::shm_atomic_shared_ptr<picture>>("newest");

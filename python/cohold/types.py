@@ -621,7 +621,9 @@ class Parser:
         if rest == "[]":
             element = Array(element)
         if name == "shm_atomic_shared_ptr":
-            return Guarded(Owner(24, element), "shm_mutex")
+            made = Guarded(Owner(24, element), "shm_mutex")
+            made.size += 8  # the word for those that wait
+            return made
         if name in ("shm_unique_ptr", "shm_shared_ptr"):
             return Owner(16 if name == "shm_unique_ptr" else 24, element)
         if name in TEMPLATES:

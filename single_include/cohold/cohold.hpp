@@ -19230,8 +19230,9 @@ inline void copy_hold(shared_hold& hold, reference which) noexcept {
 // description, so only programs that know the type can destroy its objects.
 struct shared_type {
     std::uint64_t hash;
-    std::uint64_t size;
+    std::uint64_t size; // at least
     void (*destroy)(void* object) noexcept;
+    std::uint64_t (*whole_size)(const void* object) noexcept; // null: all have that size
 };
 
 class shared_types {
@@ -19553,11 +19554,10 @@ COHOLD_INLINE bool shared_types::find(std::uint64_t hash, shared_type& found) no
 // Destroys an orphan that this process has claimed. If the process is killed meanwhile, the object
 // is whole again, and another process destroys it. In a full segment, which has no room to save the
 // object, the memory that it owns is leaked then.
-inline void destroy_orphan(transaction& mine, shared_block& block,
-                           const shared_type& type) noexcept {
+inline void destroy_orphan(transaction& mine, shared_block& block, const shared_type& type,
+                           std::size_t size) noexcept {
     const section part(&mine, false);
     char* const object = reinterpret_cast<char*>(&mine.header()) + block.object;
-    const auto size = static_cast<std::size_t>(type.size);
     std::error_code ec;
     mine.save(object, size, ec);
     if (ec) {
@@ -19592,7 +19592,14 @@ inline void destroy_orphan(transaction& mine, shared_block& block,
             size - block->object < type.size) {
             break; // the bytes are damaged
         }
-        destroy_orphan(*mine, *block, type);
+        const std::uint64_t bytes =
+            type.whole_size == nullptr
+                ? type.size
+                : type.whole_size(reinterpret_cast<const char*>(&header) + block->object);
+        if (size - block->object < bytes) {
+            break;
+        }
+        destroy_orphan(*mine, *block, type, static_cast<std::size_t>(bytes));
     }
     mine->collect(false);
 }
@@ -22909,49 +22916,68 @@ template <class T, class Where>
     }
 }
 
-// Memory for one object, and the section in which it is made: if its constructor throws or the
+// Memory for what is made, and the section in which that happens: if a constructor throws or the
 // process is killed, nothing stays.
-template <class T>
-class new_object {
+class new_block {
   public:
-    new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
-        : memory_(memory), section_(caller(memory.header(), ec), false) {
+    // Nothing, if there is an error already.
+    new_block(segment_header* header, std::size_t bytes, std::size_t alignment,
+              std::error_code& ec) noexcept
+        : header_(header), section_(caller(header, bytes, ec), false) {
         if (!ec) {
-            block_ = allocate_objects(memory.header(), 1, sizeof(T), alignof(T), ec);
+            block_ = allocate_objects(header, 1, bytes, alignment, ec);
         }
     }
 
-    new_object(const new_object&) = delete;
-    new_object& operator=(const new_object&) = delete;
+    new_block(const new_block&) = delete;
+    new_block& operator=(const new_block&) = delete;
 
-    ~new_object() {
+    ~new_block() {
         if (block_ != nullptr) {
-            deallocate(*memory_.header(), block_);
+            deallocate(*header_, block_);
         }
     }
 
-    template <class... Arguments>
-    void construct(Arguments&&... arguments) {
-        memory_.construct(static_cast<T*>(block_), std::forward<Arguments>(arguments)...);
-    }
+    [[nodiscard]] void* address() const noexcept { return block_; }
 
-    [[nodiscard]] T* release() noexcept {
-        return std::launder(static_cast<T*>(std::exchange(block_, nullptr)));
-    }
+    [[nodiscard]] void* release() noexcept { return std::exchange(block_, nullptr); }
 
   private:
-    [[nodiscard]] static transaction* caller(segment_header* header, std::error_code& ec) noexcept {
+    [[nodiscard]] static transaction* caller(segment_header* header, std::size_t bytes,
+                                             std::error_code& ec) noexcept {
+        if (ec) {
+            return nullptr;
+        }
         const error_context context("allocate", "", "");
         if (header == nullptr) {
-            fail(ec, errc::no_segment, "an object of %zu bytes", sizeof(T));
+            fail(ec, errc::no_segment, "an object of %zu bytes", bytes);
             return nullptr;
         }
         return self(*header, ec);
     }
 
-    shm_allocator<T> memory_;
+    segment_header* header_;
     section section_;
     void* block_ = nullptr;
+};
+
+// One object.
+template <class T>
+class new_object {
+  public:
+    new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
+        : memory_(memory), block_(memory.header(), sizeof(T), alignof(T), ec) {}
+
+    template <class... Arguments>
+    void construct(Arguments&&... arguments) {
+        memory_.construct(static_cast<T*>(block_.address()), std::forward<Arguments>(arguments)...);
+    }
+
+    [[nodiscard]] T* release() noexcept { return std::launder(static_cast<T*>(block_.release())); }
+
+  private:
+    shm_allocator<T> memory_;
+    new_block block_;
 };
 
 // Makes an object and its pointer, by the pointer's own make(where, ec, arguments…).
@@ -23097,6 +23123,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_CONTAINER_SHM_ATOMIC_SHARED_PTR_HPP
 
 #include <atomic>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -23112,28 +23139,17 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// The three words of a shm_shared_ptr or shm_weak_ptr, and every operation that changes them; and
-// making a shared object.
-#ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
-#define COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
+// Arrays that pointers own: the number of elements stands in front of them, in the same block.
+#ifndef COHOLD_CONTAINER_DETAIL_OWNED_ARRAY_HPP
+#define COHOLD_CONTAINER_DETAIL_OWNED_ARRAY_HPP
 
-#include <cstddef>
-#include <cstdint>
-#include <system_error>
-#include <utility>
-
-// What makes an operation of a container happen completely or not at all: the record of what it
-// changes, the section in which that is saved, and raw memory that is freed unless the operation
-// takes it.
-#ifndef COHOLD_CONTAINER_DETAIL_UNDO_HPP
-#define COHOLD_CONTAINER_DETAIL_UNDO_HPP
-
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <new>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <system_error>
+#include <type_traits>
 
 // How a contiguous container builds, moves, compares and destroys its elements: through the
 // allocator, or as bytes where the difference cannot be observed.
@@ -23736,6 +23752,177 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Where things are in the block of an array of T. Only the type of shared arrays is called so in a
+// segment; there are no objects of this class.
+template <class T>
+struct owned_array {
+    // From the count, at the beginning of the block, to the first element.
+    static constexpr std::size_t distance = alignof(T) < 16 ? 16 : alignof(T);
+    static constexpr std::uint64_t most = (PTRDIFF_MAX - distance) / sizeof(T);
+
+    [[nodiscard]] static T* elements(void* block) noexcept {
+        return reinterpret_cast<T*>(static_cast<char*>(block) + distance);
+    }
+
+    [[nodiscard]] static void* block(T* elements) noexcept {
+        return reinterpret_cast<char*>(elements) - distance;
+    }
+
+    [[nodiscard]] static std::uint64_t count_at(const void* block) noexcept {
+        std::uint64_t count = 0;
+        std::memcpy(&count, block, sizeof count);
+        return count;
+    }
+
+    [[nodiscard]] static std::size_t count(const T* elements) noexcept {
+        return static_cast<std::size_t>(
+            count_at(reinterpret_cast<const char*>(elements) - distance));
+    }
+
+    [[nodiscard]] static constexpr std::size_t bytes(std::uint64_t count) noexcept {
+        return distance + static_cast<std::size_t>(count) * sizeof(T);
+    }
+
+    // As a shared_type needs it: of a block whose bytes may be damaged.
+    [[nodiscard]] static std::uint64_t bytes_at(const void* block) noexcept {
+        const std::uint64_t count = count_at(block);
+        return count <= most ? std::uint64_t{bytes(count)} : UINT64_MAX;
+    }
+
+    static void destroy(T* elements) noexcept {
+        for (std::size_t left = count(elements); left != 0; --left) {
+            std::launder(elements + left - 1)->~T();
+        }
+    }
+
+    static void destroy_block(void* block) noexcept { destroy(elements(block)); }
+};
+
+template <class... Arguments>
+inline constexpr bool are_array_arguments = false;
+template <class Count>
+inline constexpr bool are_array_arguments<Count> = std::integral<std::remove_cvref_t<Count>>;
+template <class Count, class Value>
+inline constexpr bool are_array_arguments<Count, Value> = are_array_arguments<Count>;
+
+// The arguments with which an array is made: how many elements, and of which value.
+template <class T, std::integral Count, class... Value>
+[[nodiscard]] std::uint64_t array_count(std::error_code& ec, const Count& count,
+                                        const Value&... /*value*/) noexcept {
+    const auto wanted = static_cast<std::uint64_t>(count); // a negative one is too large
+    if (wanted > owned_array<T>::most) {
+        const error_context context("allocate", "", "");
+        fail(ec, errc::invalid_size, "an array of elements of %zu bytes", sizeof(T));
+    }
+    return wanted;
+}
+
+// Constructs the array in its block, all elements with T() or as copies of the value. If a
+// constructor throws, the elements before that one end.
+template <class T, std::integral Count, class... Value>
+void construct_array(shm_allocator<T>& memory, void* block, const Count& count,
+                     const Value&... value) {
+    const auto wanted = static_cast<std::uint64_t>(count);
+    ::new (block) std::uint64_t(wanted);
+
+    struct building {
+        T* first;
+        T* end;
+
+        ~building() {
+            while (end != first) {
+                (--end)->~T();
+            }
+        }
+    };
+
+    T* const first = owned_array<T>::elements(block);
+    building made{first, first};
+    for (std::uint64_t left = wanted; left != 0; --left) {
+        memory.construct(made.end, value...);
+        ++made.end;
+    }
+    made.end = first;
+}
+
+// Like new_object, for an array.
+template <class T>
+class new_array {
+    using layout = owned_array<T>;
+
+  public:
+    template <class... Arguments>
+    new_array(const shm_allocator<T>& memory, std::error_code& ec,
+              const Arguments&... arguments) noexcept
+        : memory_(memory), block_(memory.header(), layout::bytes(array_count<T>(ec, arguments...)),
+                                  layout::distance, ec) {}
+
+    template <class... Arguments>
+    void construct(const Arguments&... arguments) {
+        construct_array(memory_, block_.address(), arguments...);
+    }
+
+    [[nodiscard]] T* release() noexcept { return layout::elements(block_.release()); }
+
+  private:
+    shm_allocator<T> memory_;
+    new_block block_;
+};
+
+// As a pointer's description names what it points to.
+template <class T>
+constexpr void describe_pointee(type_writer& out) {
+    if constexpr (std::is_void_v<T>) {
+        out.text("void");
+    } else {
+        out.type<std::remove_extent_t<T>>();
+        if constexpr (std::is_array_v<T>) {
+            out.text("[]");
+        }
+    }
+}
+
+} // namespace detail
+
+template <class T>
+inline constexpr bool enable_shareable<detail::owned_array<T>> = true;
+
+template <class T>
+struct type_description<detail::owned_array<T>> {
+    static constexpr void write(type_writer& out) { detail::describe_pointee<T[]>(out); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The three words of a shm_shared_ptr or shm_weak_ptr, and every operation that changes them; and
+// making a shared object.
+#ifndef COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
+#define COHOLD_CONTAINER_DETAIL_SHARED_WORDS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+// What makes an operation of a container happen completely or not at all: the record of what it
+// changes, the section in which that is saved, and raw memory that is freed unless the operation
+// takes it.
+#ifndef COHOLD_CONTAINER_DETAIL_UNDO_HPP
+#define COHOLD_CONTAINER_DETAIL_UNDO_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <system_error>
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -24473,8 +24660,9 @@ class new_shared {
 
     [[nodiscard]] void* address() const noexcept { return object_; }
 
-    // The object is constructed. After an error it must be destroyed.
-    [[gnu::cold]] void publish(shared_words& into, std::error_code& ec) noexcept;
+    // The object is constructed; the words point to it, or to the elements in it. After an error it
+    // must be destroyed.
+    [[gnu::cold]] void publish(shared_words& into, void* pointed, std::error_code& ec) noexcept;
 
   private:
     [[nodiscard, gnu::cold]] static transaction*
@@ -24875,11 +25063,12 @@ COHOLD_INLINE new_shared::~new_shared() {
     }
 }
 
-COHOLD_INLINE void new_shared::publish(shared_words& into, std::error_code& ec) noexcept {
+COHOLD_INLINE void new_shared::publish(shared_words& into, void* pointed,
+                                       std::error_code& ec) noexcept {
     shared_hold* const hold = take_first_hold(*section_, *block_, ec);
     if (!ec) {
         section_.commit();
-        into.adopt(*std::exchange(block_, nullptr), object_, *hold);
+        into.adopt(*std::exchange(block_, nullptr), pointed, *hold);
     }
 }
 
@@ -24903,27 +25092,28 @@ template <class From, class To>
 concept shared_pointer_converts = std::is_convertible_v<From*, To*>;
 
 template <class T>
-inline constexpr bool is_destroyed_trivially = std::is_trivially_destructible_v<T>;
+inline constexpr bool is_destroyed_trivially =
+    std::is_trivially_destructible_v<std::remove_extent_t<T>>;
 
 template <class T>
 void destroy_shared(void* object) noexcept {
     std::launder(static_cast<T*>(object))->~T();
 }
 
+// The type as a control block records it. It is not 0.
+template <class T>
+inline constexpr std::uint64_t shared_hash_of = type_descriptor_of<T>.hash | 1;
+template <class T>
+inline constexpr std::uint64_t shared_hash_of<T[]> = type_descriptor_of<owned_array<T>>.hash | 1;
+
 // This program can destroy shared objects of the type.
 template <class T>
 inline const known_shared_type known_type_of{
-    {type_descriptor_of<T>.hash | 1, sizeof(T), &destroy_shared<T>}};
-
-// The type as a control block records it.
+    {shared_hash_of<T>, sizeof(T), &destroy_shared<T>, nullptr}};
 template <class T>
-[[nodiscard]] std::uint64_t shared_type_hash() noexcept {
-    if constexpr (is_destroyed_trivially<T>) {
-        return 0;
-    } else {
-        return type_descriptor_of<T>.hash | 1; // not 0
-    }
-}
+inline const known_shared_type known_type_of<T[]>{{shared_hash_of<T[]>, owned_array<T>::distance,
+                                                   &owned_array<T>::destroy_block,
+                                                   &owned_array<T>::bytes_at}};
 
 } // namespace detail
 
@@ -24947,12 +25137,17 @@ template <class T>
 /// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
 template <class T>
 class shm_shared_ptr {
-    static_assert((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>,
-                  "shm_shared_ptr<T>: T must be an object type or void. Use shm_vector instead of "
-                  "an array");
+    static constexpr bool is_array = std::is_unbounded_array_v<T>;
+
+    static_assert(
+        ((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>) ||
+            (is_array && !std::is_array_v<std::remove_extent_t<T>>),
+        "cohold: the T of shm_shared_ptr<T> is an object type, void, or an array U[]. Use "
+        "std::array instead of U[3]");
 
   public:
-    using element_type = T;
+    /// T, or of an array its elements.
+    using element_type = std::remove_extent_t<T>;
     using weak_type = shm_weak_ptr<T>;
 
     /// Null.
@@ -24987,7 +25182,7 @@ class shm_shared_ptr {
     /// Keeps the object of `owner`, and points to a part of it, or to anything in the same segment
     /// that lives as long.
     template <class U>
-    shm_shared_ptr(const shm_shared_ptr<U>& owner, T* part) {
+    shm_shared_ptr(const shm_shared_ptr<U>& owner, element_type* part) {
         words_.copy(owner.words_, writable(part), strong, strong);
     }
 
@@ -25045,18 +25240,28 @@ class shm_shared_ptr {
 
     friend void swap(shm_shared_ptr& a, shm_shared_ptr& b) { a.swap(b); }
 
-    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(address()); }
+    [[nodiscard]] element_type* get() const noexcept {
+        return static_cast<element_type*>(address());
+    }
 
-    [[nodiscard]] std::add_lvalue_reference_t<T> operator*() const noexcept
-        requires(!std::is_void_v<T>)
+    [[nodiscard]] std::add_lvalue_reference_t<element_type> operator*() const noexcept
+        requires(!std::is_void_v<T> && !is_array)
     {
         return *get();
     }
 
-    [[nodiscard]] T* operator->() const noexcept
-        requires(!std::is_void_v<T>)
+    [[nodiscard]] element_type* operator->() const noexcept
+        requires(!std::is_void_v<T> && !is_array)
     {
         return get();
+    }
+
+    /// An element of an array.
+    [[nodiscard]] std::add_lvalue_reference_t<element_type>
+    operator[](std::size_t index) const noexcept
+        requires is_array
+    {
+        return get()[index];
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return address() != nullptr; }
@@ -25095,30 +25300,58 @@ class shm_shared_ptr {
     // For pointer_factory.
     template <class Where, class... Arguments>
     static shm_shared_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
-        using object = std::remove_cv_t<T>;
+        using object = std::remove_cv_t<element_type>;
         [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
         know();
         shm_shared_ptr made;
         auto memory = detail::memory_for<object>(where);
-        detail::new_shared block(memory.header(), sizeof(object), alignof(object),
-                                 detail::shared_type_hash<object>(), ec);
-        if (!ec) {
-            memory.construct(static_cast<object*>(block.address()),
-                             std::forward<Arguments>(arguments)...);
-            block.publish(made.words_, ec);
+        if constexpr (is_array) {
+            static_assert(detail::are_array_arguments<Arguments...>,
+                          "cohold: an array is made with the number of its elements and, if "
+                          "wanted, the value that they are copies of");
+            using layout = detail::owned_array<object>;
+            const std::size_t bytes = layout::bytes(detail::array_count<object>(ec, arguments...));
             if (ec) {
-                detail::destroy_shared<object>(block.address());
+                return made;
+            }
+            detail::new_shared block(memory.header(), bytes, layout::distance, type_hash(), ec);
+            if (!ec) {
+                detail::construct_array(memory, block.address(), arguments...);
+                block.publish(made.words_, layout::elements(block.address()), ec);
+                if (ec) {
+                    layout::destroy_block(block.address());
+                }
+            }
+        } else {
+            detail::new_shared block(memory.header(), sizeof(object), alignof(object), type_hash(),
+                                     ec);
+            if (!ec) {
+                memory.construct(static_cast<object*>(block.address()),
+                                 std::forward<Arguments>(arguments)...);
+                block.publish(made.words_, block.address(), ec);
+                if (ec) {
+                    detail::destroy_shared<object>(block.address());
+                }
             }
         }
         return made;
     }
 
+    // 0: the object need not be destroyed.
+    [[nodiscard]] static constexpr std::uint64_t type_hash() noexcept {
+        if constexpr (detail::is_destroyed_trivially<T>) {
+            return 0;
+        } else {
+            return detail::shared_hash_of<std::remove_cv_t<T>>;
+        }
+    }
+
     // So that this program can destroy the object.
     static void know() noexcept {
         if constexpr (!std::is_void_v<T>) {
-            using object = std::remove_cv_t<T>;
-            if constexpr (!detail::is_destroyed_trivially<object> && shareable<object>) {
-                static_cast<void>(&detail::known_type_of<object>);
+            if constexpr (!detail::is_destroyed_trivially<T> &&
+                          shareable<std::remove_cv_t<element_type>>) {
+                static_cast<void>(&detail::known_type_of<std::remove_cv_t<T>>);
             }
         }
     }
@@ -25133,7 +25366,8 @@ class shm_shared_ptr {
 template <class T>
 class shm_weak_ptr {
   public:
-    using element_type = T;
+    /// T, or of an array its elements.
+    using element_type = std::remove_extent_t<T>;
 
     /// Null.
     shm_weak_ptr() noexcept = default;
@@ -25152,8 +25386,7 @@ class shm_weak_ptr {
     template <class U>
         requires detail::shared_pointer_converts<U, T>
     shm_weak_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
-        words_.copy(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
-                    detail::reference::strong, weak);
+        words_.copy(other.words_, writable(other.get()), detail::reference::strong, weak);
     }
 
     shm_weak_ptr(shm_weak_ptr&& other) noexcept {
@@ -25172,8 +25405,7 @@ class shm_weak_ptr {
     template <class U>
         requires detail::shared_pointer_converts<U, T>
     shm_weak_ptr& operator=(const shm_shared_ptr<U>& other) {
-        words_.assign(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
-                      detail::reference::strong, weak);
+        words_.assign(other.words_, writable(other.get()), detail::reference::strong, weak);
         return *this;
     }
 
@@ -25229,8 +25461,11 @@ class shm_weak_ptr {
     // The object may be gone, but a base lies at a fixed distance.
     template <class U>
     [[nodiscard]] static void* converted(const shm_weak_ptr<U>& other) noexcept {
-        T* const object = static_cast<U*>(other.words_.object());
-        return const_cast<std::remove_cv_t<T>*>(object);
+        return writable(static_cast<std::remove_extent_t<U>*>(other.words_.object()));
+    }
+
+    [[nodiscard]] static void* writable(element_type* object) noexcept {
+        return const_cast<std::remove_cv_t<element_type>*>(object);
     }
 
     detail::shared_words words_;
@@ -25245,18 +25480,19 @@ shm_shared_ptr(shm_weak_ptr<T>) -> shm_shared_ptr<T>;
 /// The same object, seen as another type.
 template <class T, class U>
 [[nodiscard]] shm_shared_ptr<T> static_pointer_cast(const shm_shared_ptr<U>& from) {
-    return {from, static_cast<T*>(from.get())};
+    return {from, static_cast<std::remove_extent_t<T>*>(from.get())};
 }
 
 template <class T, class U>
 [[nodiscard]] shm_shared_ptr<T> const_pointer_cast(const shm_shared_ptr<U>& from) {
-    return {from, const_cast<T*>(from.get())};
+    return {from, const_cast<std::remove_extent_t<T>*>(from.get())};
 }
 
 /// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
-/// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
-/// shm_allocator::allocate, and those of T's constructor, as in segment::construct; then nothing
-/// stays.
+/// its allocators. A plain struct takes its arguments member by member. An array T[] takes the
+/// number of its elements and, if wanted, the value that they are copies of; otherwise they are
+/// value-initialised. *Errors*: those of shm_allocator::allocate, errc::invalid_size for a negative
+/// number, and those of T's constructor, as in segment::construct; then nothing stays.
 ///
 /// *If the process is killed*: nothing stays. In a section that is undone, the object stays as long
 /// as a pointer outside the segment refers to it.
@@ -25308,22 +25544,16 @@ template <class T>
 struct type_description<shm_shared_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_shared_ptr<");
-        out.type<T>();
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
-};
-
-template <class T>
-    requires std::is_void_v<T>
-struct type_description<shm_shared_ptr<T>> {
-    static constexpr void write(type_writer& out) { out.text("shm_shared_ptr<void>"); }
 };
 
 template <class T>
 struct type_description<shm_weak_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_weak_ptr<");
-        out.type<T>();
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
 };
@@ -25347,7 +25577,7 @@ COHOLD_NAMESPACE_END
 template <class T>
 struct std::hash<cohold::shm_shared_ptr<T>> {
     [[nodiscard]] std::size_t operator()(const cohold::shm_shared_ptr<T>& from) const noexcept {
-        return std::hash<T*>{}(from.get());
+        return std::hash<typename cohold::shm_shared_ptr<T>::element_type*>{}(from.get());
     }
 };
 
@@ -25356,10 +25586,9 @@ struct std::hash<cohold::shm_shared_ptr<T>> {
 COHOLD_NAMESPACE_BEGIN
 
 /// A shm_shared_ptr<T> that any number of threads and processes may use at once, with the interface
-/// of std::atomic<std::shared_ptr<T>>, but for waiting. Every operation takes a lock for a moment,
-/// so none is const: through a read-only view there is nothing to call. It lies in the segment of
-/// the objects. Memory orders are accepted as in std and make no difference: the lock orders
-/// everything.
+/// of std::atomic<std::shared_ptr<T>>. Every operation takes a lock for a moment, so none is const:
+/// through a read-only view there is nothing to call. It lies in the segment of the objects. Memory
+/// orders are accepted as in std and make no difference: the lock orders everything.
 ///
 /// *Errors* of all operations: those of shm_mutex and of copying a shm_shared_ptr, for instance
 /// errc::unsupported for an object of another segment; then nothing has changed.
@@ -25431,8 +25660,7 @@ class shm_atomic_shared_ptr {
                                  std::memory_order /*order*/ = std::memory_order_seq_cst) {
         bool equal = false;
         held_.with([&](value_type& held) {
-            equal =
-                held == expected && !held.owner_before(expected) && !expected.owner_before(held);
+            equal = are_equal(held, expected);
             if (equal) {
                 held = std::move(desired);
             } else {
@@ -25458,8 +25686,51 @@ class shm_atomic_shared_ptr {
         return compare_exchange_strong(expected, std::move(desired), success);
     }
 
+    /// Waits until the pointer is not equal to `old`, as compare_exchange_strong() compares: after
+    /// a change, call notify_one() or notify_all(). *Errors*: also errc::section_open if the thread
+    /// has a section open, in which nobody else could change the pointer.
+    ///
+    /// *If the process is killed* between changing the pointer and notifying, waiters notice it all
+    /// the same: they look again eight times a second. *Complexity*: a look is as load().
+    void wait(const value_type& old, std::memory_order /*order*/ = std::memory_order_seq_cst) {
+        const detail::segment_header* const here =
+            detail::segment_around(reinterpret_cast<std::uintptr_t>(this));
+        if (detail::open_transaction(here) != nullptr) {
+            detail::raise(errc::section_open, "shm_atomic_shared_ptr: waiting in a section, "
+                                              "during which nobody else changes the pointer");
+        }
+        auto attempt = [&] {
+            bool equal = true;
+            held_.with([&](const value_type& held) { equal = are_equal(held, old); });
+            return equal ? detail::outcome::blocked : detail::outcome::done;
+        };
+        if (attempt() == detail::outcome::blocked) {
+            detail::await<waiting::block>(changed_, attempt, detail::deadline::never());
+        }
+    }
+
+    /// Wakes one thread, of any process, that waits. *Complexity*: a system call only if one does.
+    void notify_one() noexcept {
+        if (changed_.awaited()) {
+            changed_.wake(1);
+        }
+    }
+
+    /// Wakes all threads, of all processes, that wait. *Complexity*: a system call only if any do.
+    void notify_all() noexcept {
+        if (changed_.awaited()) {
+            changed_.wake_all();
+        }
+    }
+
   private:
+    [[nodiscard]] static bool are_equal(const value_type& a, const value_type& b) noexcept {
+        return a == b && !a.owner_before(b) && !b.owner_before(a);
+    }
+
     shm_guarded<value_type> held_;
+    detail::wait_word changed_;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 template <class T>
@@ -25469,11 +25740,7 @@ template <class T>
 struct type_description<shm_atomic_shared_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_atomic_shared_ptr<");
-        if constexpr (std::is_void_v<T>) {
-            out.text("void");
-        } else {
-            out.type<T>();
-        }
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
 };
@@ -40579,9 +40846,18 @@ class basic_queue {
     Guard hold(const Find& find) {
         static_assert(!std::is_same_v<Guard, lease> || !Overflow::overwrites,
                       "cohold: elements of a queue that overwrites are not taken: use pop");
-        static_assert(std::is_trivially_copyable_v<T>,
-                      "cohold: only trivially copyable elements are written and read in place; "
-                      "use emplace and pop");
+        static_assert(std::is_trivially_copyable_v<T> || !std::is_same_v<Guard, slot>,
+                      "cohold: only trivially copyable elements are written in place, by claim(): "
+                      "others could own memory before they are in the queue, which a kill would "
+                      "leak. Use emplace(), which constructs the element in the queue");
+        static_assert(std::is_trivially_copyable_v<T> || !std::is_same_v<Guard, view>,
+                      "cohold: only trivially copyable elements are read in place, by front(). Use "
+                      "pop(), which moves the element out; what it owns is not copied");
+        static_assert(std::is_trivially_copyable_v<T> || !std::is_same_v<Guard, lease>,
+                      "cohold: only trivially copyable elements are taken, by take(). For jobs of "
+                      "any length that must not be lost, use a shm_message_queue, whose pop() does "
+                      "the same; or take() keys of a shm_hash_map that has the jobs until they are "
+                      "done");
         queue_position at{};
         return find(at) == outcome::done ? Guard(core_, at) : Guard();
     }
@@ -43684,6 +43960,8 @@ COHOLD_NAMESPACE_BEGIN
 /// segment (as an element of a container or a member of a struct) or outside, for example on a
 /// stack. make_shm_unique makes one.
 ///
+/// A shm_unique_ptr<T[]> owns an array and knows its size.
+///
 /// Every operation that changes one in a segment happens completely or not at all, and is undone
 /// with the section that it is a part of.
 ///
@@ -43694,16 +43972,21 @@ COHOLD_NAMESPACE_BEGIN
 /// pointer lay outside is leaked; one that a shm_shared_ptr shares would be freed.
 template <class T>
 class shm_unique_ptr {
-    static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>,
-                  "shm_unique_ptr<T>: T must be an object type without volatile. Use shm_vector "
-                  "instead of an array");
+    static constexpr bool is_array = std::is_unbounded_array_v<T>;
 
-    using object_type = std::remove_const_t<T>;
+    static_assert((std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>) ||
+                      (is_array && !std::is_volatile_v<std::remove_extent_t<T>> &&
+                       !std::is_array_v<std::remove_extent_t<T>>),
+                  "cohold: the T of shm_unique_ptr<T> is an object type without volatile, or an "
+                  "array U[] of those. Use std::array instead of U[3]");
+
+    using object_type = std::remove_const_t<std::remove_extent_t<T>>;
     using memory = shm_allocator<object_type>;
 
   public:
-    using element_type = T;
-    using pointer = T*;
+    /// T, or of an array its elements.
+    using element_type = std::remove_extent_t<T>;
+    using pointer = element_type*;
 
     /// Null.
     shm_unique_ptr() noexcept = default;
@@ -43712,7 +43995,7 @@ class shm_unique_ptr {
 
     /// Owns an object that release() has given away. *Errors*: errc::no_segment if it is in none
     /// that this process has mapped.
-    explicit shm_unique_ptr(T* object) { reset(object); }
+    explicit shm_unique_ptr(pointer object) { reset(object); }
 
     /// The object must be in a segment in which the new pointer may lie: moving to another segment
     /// ends the program with a message.
@@ -43772,22 +44055,44 @@ class shm_unique_ptr {
         return *this;
     }
 
-    [[nodiscard]] T* get() const noexcept { return object_.get(); }
+    [[nodiscard]] pointer get() const noexcept { return object_.get(); }
 
-    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+    [[nodiscard]] element_type& operator*() const noexcept
+        requires(!is_array)
+    {
+        return *get();
+    }
 
-    [[nodiscard]] T* operator->() const noexcept { return get(); }
+    [[nodiscard]] pointer operator->() const noexcept
+        requires(!is_array)
+    {
+        return get();
+    }
+
+    /// An element of an array. The index is below size().
+    [[nodiscard]] element_type& operator[](std::size_t index) const noexcept
+        requires is_array
+    {
+        return get()[index];
+    }
+
+    /// The number of elements of an array; 0 if this is null.
+    [[nodiscard]] std::size_t size() const noexcept
+        requires is_array
+    {
+        return object_ == nullptr ? 0 : detail::owned_array<object_type>::count(get());
+    }
 
     [[nodiscard]] explicit operator bool() const noexcept { return object_ != nullptr; }
 
     /// Gives the object away, and is null afterwards. Undone with its section.
-    [[nodiscard]] T* release() noexcept {
+    [[nodiscard]] pointer release() noexcept {
         if (object_ == nullptr) {
             return nullptr;
         }
         operation section(memory_, detail::without_journal::happens);
         save(section);
-        T* const object = get();
+        pointer const object = get();
         object_ = nullptr;
         return object;
     }
@@ -43799,7 +44104,7 @@ class shm_unique_ptr {
 
     /// Owns another object, that release() has given away, and destroys the one that it had.
     /// *Errors*: those of the constructor and of assignment.
-    void reset(T* object) {
+    void reset(pointer object) {
         if (object != nullptr) {
             detail::segment_header* const around =
                 detail::segment_around(reinterpret_cast<std::uintptr_t>(object));
@@ -43825,7 +44130,7 @@ class shm_unique_ptr {
             operation section(memory_);
             save(section);
             other.save(section);
-            T* const object = get();
+            pointer const object = get();
             object_ = other.get();
             other.object_ = object;
             return;
@@ -43852,7 +44157,7 @@ class shm_unique_ptr {
     using operation = detail::undo_scope<memory>;
     using record = detail::undo_record<memory>;
 
-    [[nodiscard]] static object_type* writable(T* object) noexcept {
+    [[nodiscard]] static object_type* writable(pointer object) noexcept {
         return const_cast<object_type*>(object);
     }
 
@@ -43864,7 +44169,7 @@ class shm_unique_ptr {
         if (other.object_ == nullptr) {
             return;
         }
-        T* const object = detail::address_for(memory_, this, other.memory_, other.get());
+        pointer const object = detail::address_for(memory_, this, other.memory_, other.get());
         operation section(other.memory_, detail::without_journal::happens);
         section.begins(this, this, sizeof *this);
         other.save(section);
@@ -43878,7 +44183,7 @@ class shm_unique_ptr {
             exchange(nullptr);
             return;
         }
-        T* const object = detail::address_for(memory_, this, other.memory_, other.get());
+        pointer const object = detail::address_for(memory_, this, other.memory_, other.get());
         if (memory_ == other.memory_) {
             operation section(memory_);
             save(section);
@@ -43917,11 +44222,25 @@ class shm_unique_ptr {
             return;
         }
         if constexpr (!std::is_trivially_destructible_v<object_type>) {
-            section.elements(object, sizeof *object);
-            const typename record::cover covered(section, object, sizeof *object);
-            object->~object_type();
+            const std::size_t bytes = is_array ? size_of(object) : sizeof *object;
+            section.elements(object, bytes);
+            const typename record::cover covered(section, object, bytes);
+            if constexpr (is_array) {
+                detail::owned_array<object_type>::destroy(object);
+            } else {
+                object->~object_type();
+            }
         }
-        memory_.deallocate(object, 1);
+        if constexpr (is_array) {
+            shm_allocator<char>(memory_).deallocate(
+                static_cast<char*>(detail::owned_array<object_type>::block(object)), 1);
+        } else {
+            memory_.deallocate(object, 1);
+        }
+    }
+
+    [[nodiscard]] static std::size_t size_of(const object_type* array) noexcept {
+        return detail::owned_array<object_type>::count(array) * sizeof *array;
     }
 
     // For pointer_factory.
@@ -43930,22 +44249,36 @@ class shm_unique_ptr {
         [[maybe_unused]] constexpr bool good = detail::assert_shareable<object_type>();
         shm_unique_ptr made;
         const auto there = detail::memory_for<object_type>(where);
-        detail::new_object<object_type> object(there, ec);
-        if (!ec) {
-            object.construct(std::forward<Arguments>(arguments)...);
-            made.memory_ = there;
-            made.object_ = object.release();
+        if constexpr (is_array) {
+            static_assert(detail::are_array_arguments<Arguments...>,
+                          "cohold: an array is made with the number of its elements and, if "
+                          "wanted, the value that they are copies of");
+            detail::new_array<object_type> object(there, ec, arguments...);
+            if (!ec) {
+                object.construct(arguments...);
+                made.memory_ = there;
+                made.object_ = object.release();
+            }
+        } else {
+            detail::new_object<object_type> object(there, ec);
+            if (!ec) {
+                object.construct(std::forward<Arguments>(arguments)...);
+                made.memory_ = there;
+                made.object_ = object.release();
+            }
         }
         return made;
     }
 
-    offset_ptr<T> object_;
+    offset_ptr<element_type> object_;
     memory memory_;
 };
 
 /// Makes an object in a segment: `where` is the segment, a `shared`, or one of its allocators. A
-/// plain struct takes its arguments member by member. *Errors*: those of shm_allocator::allocate,
-/// and those of T's constructor, as in segment::construct; then nothing stays.
+/// plain struct takes its arguments member by member. An array T[] takes the number of its elements
+/// and, if wanted, the value that they are copies of; otherwise they are value-initialised.
+/// *Errors*: those of shm_allocator::allocate, errc::invalid_size for a negative number, and those
+/// of T's constructor, as in segment::construct; then nothing stays.
 ///
 /// *If the process is killed*: in T's constructor, nothing stays. Afterwards the object is leaked
 /// until its pointer has moved into the segment; make it in a section to exclude that.
@@ -43993,7 +44326,7 @@ template <class T>
 struct type_description<shm_unique_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_unique_ptr<");
-        out.type<T>();
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
 };
@@ -44004,7 +44337,7 @@ COHOLD_NAMESPACE_END
 template <class T>
 struct std::hash<cohold::shm_unique_ptr<T>> {
     [[nodiscard]] std::size_t operator()(const cohold::shm_unique_ptr<T>& from) const noexcept {
-        return std::hash<T*>{}(from.get());
+        return std::hash<typename cohold::shm_unique_ptr<T>::pointer>{}(from.get());
     }
 };
 

@@ -409,6 +409,17 @@ void declare_atomics(registry& all) {
         sharer expected;
         both.it.compare_exchange_strong(expected, both.other);
     });
+    on("wait", "there is another one", [](atomics& both) {
+        both.it.wait(both.other);
+    }).meanwhile([](atomics& both) { both.it.store(nullptr); });
+    on("notify_one", "after a store", [](atomics& both) {
+        both.it.store(both.other);
+        both.it.notify_one();
+    });
+    on("notify_all", "after a store", [](atomics& both) {
+        both.it.store(both.other);
+        both.it.notify_all();
+    });
     all.covered(name + "operator=", name + "store");
     all.covered(name + "compare_exchange_weak", name + "compare_exchange_strong");
 }

@@ -7,21 +7,22 @@
 #define COHOLD_CONTAINER_SHM_ATOMIC_SHARED_PTR_HPP
 
 #include <atomic>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
 #include <cohold/container/shm_shared_ptr.hpp>
 #include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/waiting.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 /// A shm_shared_ptr<T> that any number of threads and processes may use at once, with the interface
-/// of std::atomic<std::shared_ptr<T>>, but for waiting. Every operation takes a lock for a moment,
-/// so none is const: through a read-only view there is nothing to call. It lies in the segment of
-/// the objects. Memory orders are accepted as in std and make no difference: the lock orders
-/// everything.
+/// of std::atomic<std::shared_ptr<T>>. Every operation takes a lock for a moment, so none is const:
+/// through a read-only view there is nothing to call. It lies in the segment of the objects. Memory
+/// orders are accepted as in std and make no difference: the lock orders everything.
 ///
 /// *Errors* of all operations: those of shm_mutex and of copying a shm_shared_ptr, for instance
 /// errc::unsupported for an object of another segment; then nothing has changed.
@@ -93,8 +94,7 @@ class shm_atomic_shared_ptr {
                                  std::memory_order /*order*/ = std::memory_order_seq_cst) {
         bool equal = false;
         held_.with([&](value_type& held) {
-            equal =
-                held == expected && !held.owner_before(expected) && !expected.owner_before(held);
+            equal = are_equal(held, expected);
             if (equal) {
                 held = std::move(desired);
             } else {
@@ -120,8 +120,51 @@ class shm_atomic_shared_ptr {
         return compare_exchange_strong(expected, std::move(desired), success);
     }
 
+    /// Waits until the pointer is not equal to `old`, as compare_exchange_strong() compares: after
+    /// a change, call notify_one() or notify_all(). *Errors*: also errc::section_open if the thread
+    /// has a section open, in which nobody else could change the pointer.
+    ///
+    /// *If the process is killed* between changing the pointer and notifying, waiters notice it all
+    /// the same: they look again eight times a second. *Complexity*: a look is as load().
+    void wait(const value_type& old, std::memory_order /*order*/ = std::memory_order_seq_cst) {
+        const detail::segment_header* const here =
+            detail::segment_around(reinterpret_cast<std::uintptr_t>(this));
+        if (detail::open_transaction(here) != nullptr) {
+            detail::raise(errc::section_open, "shm_atomic_shared_ptr: waiting in a section, "
+                                              "during which nobody else changes the pointer");
+        }
+        auto attempt = [&] {
+            bool equal = true;
+            held_.with([&](const value_type& held) { equal = are_equal(held, old); });
+            return equal ? detail::outcome::blocked : detail::outcome::done;
+        };
+        if (attempt() == detail::outcome::blocked) {
+            detail::await<waiting::block>(changed_, attempt, detail::deadline::never());
+        }
+    }
+
+    /// Wakes one thread, of any process, that waits. *Complexity*: a system call only if one does.
+    void notify_one() noexcept {
+        if (changed_.awaited()) {
+            changed_.wake(1);
+        }
+    }
+
+    /// Wakes all threads, of all processes, that wait. *Complexity*: a system call only if any do.
+    void notify_all() noexcept {
+        if (changed_.awaited()) {
+            changed_.wake_all();
+        }
+    }
+
   private:
+    [[nodiscard]] static bool are_equal(const value_type& a, const value_type& b) noexcept {
+        return a == b && !a.owner_before(b) && !b.owner_before(a);
+    }
+
     shm_guarded<value_type> held_;
+    detail::wait_word changed_;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 template <class T>
@@ -131,11 +174,7 @@ template <class T>
 struct type_description<shm_atomic_shared_ptr<T>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_atomic_shared_ptr<");
-        if constexpr (std::is_void_v<T>) {
-            out.text("void");
-        } else {
-            out.type<T>();
-        }
+        detail::describe_pointee<T>(out);
         out.text(">");
     }
 };

@@ -29,7 +29,7 @@ using atomic = shm_atomic_shared_ptr<numbers>;
 static_assert(shareable<atomic>);
 static_assert(!std::is_copy_constructible_v<atomic> && !std::is_move_constructible_v<atomic>);
 static_assert(std::is_same_v<atomic::value_type, pointer> && !atomic::is_always_lock_free);
-static_assert(sizeof(atomic) == sizeof(shm_guarded<pointer>));
+static_assert(sizeof(atomic) == sizeof(shm_guarded<pointer>) + 8);
 
 } // namespace
 
@@ -157,4 +157,58 @@ TEST_CASE("threads count with compare_exchange and read whole objects") {
     it = nullptr;
     where.recover();
     CHECK(where.used() < before + (std::size_t{1} << 16)); // journals and slabs of the threads
+}
+
+TEST_CASE("threads wait for another pointer") {
+    const auto where = memory::create(1 << 18);
+    atomic& it = where.construct<atomic>("it");
+    const pointer first = make_shm_shared<numbers>(where, 1U, 1U);
+    it.wait(first); // it is null
+    it = first;
+    it.wait(nullptr);
+    std::atomic<int> woken{0};
+    std::vector<std::thread> waiting;
+    for (int i = 0; i < 3; ++i) {
+        waiting.emplace_back([&] {
+            it.wait(first);
+            ++woken;
+            const pointer second = it.load();
+            it.wait(second, std::memory_order_acquire); // until the next one
+            ++woken;
+        });
+    }
+    it.notify_one(); // nothing has changed
+    it.notify_all();
+    it = make_shm_shared<numbers>(where, 2U, 2U);
+    it.notify_all();
+    while (woken < 3) {
+        std::this_thread::yield();
+    }
+    it = nullptr; // and without a word, as after a kill, they look by themselves
+    for (std::thread& each : waiting) {
+        each.join();
+    }
+    CHECK(woken == 6);
+
+    auto& guarded = where.construct<shm_guarded<int>>("guarded");
+    std::error_code code;
+    guarded.with([&](int&) {
+        try {
+            it.wait(nullptr);
+        } catch (const failure& error) {
+            code = error.code();
+        }
+    });
+    CHECK(code == errc::section_open);
+}
+
+TEST_CASE("a pointer to an array changes like any other") {
+    const auto where = memory::create(1 << 18);
+    auto& it = where.construct<shm_atomic_shared_ptr<numbers[]>>("it");
+    it = make_shm_shared<numbers[]>(where, 2);
+    it.load()[1].assign(3, 5);
+    const shm_shared_ptr<numbers[]> seen = it;
+    it = nullptr;
+    CHECK(seen[1].size() == 3);
+    CHECK(type_name_of<shm_atomic_shared_ptr<std::int32_t[]>>() == "shm_atomic_shared_ptr<i32[]>");
 }
