@@ -170,6 +170,35 @@ compiled_with_musl() {
             -std=c++20 -Wall -Wextra -Werror -Wno-sign-compare -I include -fsyntax-only -x c++ -
 }
 
+# Unit tests for other processors, run by qemu: of what depends on the order of memory accesses, on the
+# instructions for atomic operations and on how types are laid out. On a processor with a strong
+# order qemu shows what the compiler has reordered, but not what the other processor would.
+cross() {
+    chosen=unit/main.cpp
+    for each in type/offset_ptr container/shm_vector container/shm_string \
+        container/shm_hash_map_shared container/shm_queue container/shm_queue_many \
+        container/shm_latest container/shm_broadcast engine/heap engine/journal \
+        engine/robust_lock; do
+        chosen=$chosen,unit/$each.cpp
+    done
+    excluded=$(grep -v '^#' test/cross/excluded | paste -sd ,)
+    : >"$build/cross.json"
+    for processor in aarch64 riscv64; do
+        directory=$build/$processor
+        reconfigure=
+        [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
+        meson setup $reconfigure "$directory" --cross-file test/cross/$processor.ini \
+            -Dwerror="$werror" -Dtests=enabled -Dexamples=disabled -Dbuildtype=plain \
+            -Doptimization=1 -Dtogether=true -Dcompiled=true -Donly="$chosen" &&
+            ninja -C "$directory" test/unit || return 1
+        rm -f "$directory/meson-logs/testlog.json"
+        meson test -C "$directory" --no-rebuild --suite unit --timeout-multiplier=2 \
+            --test-args="'--test-case-exclude=$excluded'"
+        cat "$directory/meson-logs/testlog.json" >>"$build/cross.json" || return 1
+    done
+    python3 test/count.py "$build/cross.json"
+}
+
 # Programs of several compilers together. Outside of CI, those that are missing are skipped.
 interop() {
     step interop python3 test/interop/run.py "$build/interop"
@@ -212,6 +241,9 @@ if [ -n "$ci" ]; then
     need man-db man --version
     need "g++-$(g++ -dumpversion)-multilib" compiles '#include <vector>' g++ -m32 \
         -isystem /usr/include/x86_64-linux-gnu
+    need g++-aarch64-linux-gnu compiles '#include <vector>' aarch64-linux-gnu-g++
+    need g++-riscv64-linux-gnu compiles '#include <vector>' riscv64-linux-gnu-g++
+    need qemu-user qemu-riscv64 --version
     need python3-matplotlib /usr/bin/python3 -c 'import matplotlib'
     need doxygen doxygen --version
     need "mkdocs mkdocs-material" mkdocs --version
@@ -248,6 +280,7 @@ if [ -n "$ci" ]; then
     step threads configuration threads "unit process" clang++-19 -Dbuildtype=plain \
         -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-g1 -Dtogether=true -Donly="$(threaded)"
     step musl compiled_with_musl
+    step cross cross
     step package sh test/package/run.sh
     step nothing_left nothing_left
 fi
