@@ -43,7 +43,7 @@ inline std::string own_name(std::string_view suffix) {
 // In a child, doctest's assertions would be lost: these write to standard error and set the exit
 // status.
 inline int child_failures = 0;
-inline bool in_child = false;
+inline bool is_child = false;
 
 inline void child_check(bool good, const char* what, const char* file, int line,
                         const std::string& more = {}) {
@@ -79,7 +79,7 @@ class child {
         std::fflush(nullptr);
         id_ = ::fork();
         if (id_ == 0) {
-            in_child = true;
+            is_child = true;
             ::dup2(ends[1], 2);
             for (const int each : {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTERM, SIGINT}) {
                 ::signal(each, SIG_DFL); // doctest's handlers would report a crash of the parent
@@ -142,7 +142,7 @@ ending run_child(const Body& body) {
 template <class Body>
 void check_child(const Body& body) {
     const ending how = run_child(body);
-    if (in_child) {
+    if (is_child) {
         child_check(how.signal == 0 && how.code == 0, "a child's child", __FILE__, __LINE__,
                     how.text);
         return;
