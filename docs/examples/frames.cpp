@@ -24,6 +24,7 @@ struct frame {
 struct stream {
     cohold::shm_pool<frame> pool{8};
     cohold::shm_queue<cohold::shm_loan<frame>> queue{4};
+    cohold::shm_broadcast<cohold::shm_loan<frame>> shows{2}; // the last two
 };
 
 // #endregion types
@@ -56,8 +57,20 @@ int main() {
         check((*shown)->number == number);
     } // here the frame goes back to the pool
     // #endregion receive
+    // #region broadcast
+    auto viewer = shared->shows.subscribe();
+    auto recorder = shared->shows.subscribe();
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+        cohold::shm_loan<frame> next = shared->pool.loan();
+        next->number = number;
+        shared->shows.publish(std::move(next));
+    }
+    const auto seen = viewer.next(); // an optional loan
+    const auto recorded = recorder.next();
+    check((*seen)->number == 1 && seen->get() == recorded->get()); // the same object
+    // #endregion broadcast
     int status = 0;
     check(::waitpid(camera, &status, 0) == camera && WIFSIGNALED(status));
     shared.recover(); // the pool would do that when it is empty
-    check(shared->pool.available() == shared->pool.size());
+    check(shared->pool.available() == shared->pool.size() - 2); // those in the broadcast
 }

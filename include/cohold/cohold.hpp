@@ -70,6 +70,7 @@
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/container/shm_atomic_shared_ptr.hpp>
 #include <cohold/container/shm_broadcast.hpp>
+#include <cohold/container/shm_broadcast_of_loans.hpp>
 #include <cohold/container/shm_deque.hpp>
 #include <cohold/container/shm_hash.hpp>
 #include <cohold/container/shm_hash_map.hpp>

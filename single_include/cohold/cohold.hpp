@@ -25877,7 +25877,7 @@ constexpr void check_overwritten() noexcept {
                   "cohold: the values of shm_latest and shm_broadcast are copied byte by byte "
                   "while others write, so they must be trivially copyable. Use a struct "
                   "instead of a std::pair, shm_guarded for one value of another type, and "
-                  "shm_queue for many");
+                  "shm_queue for many; large ones may be loans of a shm_pool");
     static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
 }
 
@@ -26550,6 +26550,2502 @@ template <class T, class Waiting>
 struct type_description<shm_broadcast<T, Waiting>> {
     static constexpr void write(type_writer& out) {
         out.text("shm_broadcast<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A shm_broadcast whose messages are loans of a shm_pool: every reader gets the same object, which
+// is not copied, and goes back to the pool when nobody has it any more.
+#ifndef COHOLD_CONTAINER_SHM_BROADCAST_OF_LOANS_HPP
+#define COHOLD_CONTAINER_SHM_BROADCAST_OF_LOANS_HPP
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+// shm_pool and shm_loan: a fixed number of objects that are lent to one process after another,
+// which pass them on without copying.
+#ifndef COHOLD_CONTAINER_SHM_POOL_HPP
+#define COHOLD_CONTAINER_SHM_POOL_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+// The part of shm_pool that does not depend on its elements.
+#ifndef COHOLD_CONTAINER_DETAIL_LOAN_POOL_HPP
+#define COHOLD_CONTAINER_DETAIL_LOAN_POOL_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The blocks of a pool are those of objects that pointers share: recovery of a dead participant
+/// drops its references to them as to any other object. A block that loses its last reference goes
+/// back to the list in `pool_`, in the same change of the heap.
+class loan_pool {
+  public:
+    // Throws errc::invalid_size, and the allocator's errors.
+    [[gnu::cold]] loan_pool(std::uint64_t count, std::uint64_t size, std::uint64_t alignment,
+                            const shm_allocator<std::uint64_t>& allocator);
+
+    loan_pool(const loan_pool&) = delete;
+    loan_pool& operator=(const loan_pool&) = delete;
+
+    [[gnu::cold]] ~loan_pool();
+
+    // A block for `into`, which is outside the segment. Waits until the deadline; null: in vain.
+    // *Errors*: those of take_hold.
+    [[nodiscard]] bool lend(shared_words& into, deadline until, std::error_code& ec) noexcept;
+
+    // Wakes those that wait, when a loan from a pool ends. Called before: what to tell after.
+    [[nodiscard]] static loan_pool* waited_for(const shared_words& loan) noexcept;
+
+    void tell() noexcept { returned_.wake_all(); }
+
+    // An object is available, or will be after recovery.
+    [[nodiscard]] event_source events() noexcept;
+
+    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+    [[nodiscard]] std::uint64_t available() const noexcept { return read(pool_.available); }
+
+    [[nodiscard]] std::uint64_t least_available() const noexcept { return read(pool_.least); }
+
+    // Calls visit(number of the block, pid) for each process that holds a block itself, and with
+    // pid 0 for each block that lies in an element of the segment.
+    template <class Visit>
+    void each_holder(const Visit& visit) const {
+        const segment_header& header = *allocator_.header();
+        for (std::uint64_t i = 0; i < count_; ++i) {
+            const shared_block* const block = block_at(i);
+            if (block == nullptr) {
+                continue;
+            }
+            if (read(block->counts[0]) != 0) {
+                visit(i, 0u);
+            }
+            each_participant(header, [&](owner_word each, const participant_slot& slot) {
+                const std::uint32_t number = slot_of(each);
+                if ((read(block->holders(reference::strong)[number / 64]) >> number % 64 & 1) !=
+                    0) {
+                    visit(i, slot.pid.load(std::memory_order_relaxed));
+                }
+            });
+        }
+    }
+
+    // While nobody else knows the pool.
+    template <class Visit>
+    void each_object(const Visit& visit) {
+        for (std::uint64_t i = 0; i < count_; ++i) {
+            visit(reinterpret_cast<char*>(allocator_.header()) + block_at(i)->object);
+        }
+    }
+
+  private:
+    [[nodiscard]] static std::uint64_t read(const std::uint64_t& word) noexcept {
+        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
+    }
+
+    [[nodiscard, gnu::cold]] const shared_block* block_at(std::uint64_t index) const noexcept;
+
+    [[nodiscard]] outcome try_lend(shared_words& into, bool thorough, std::error_code& ec) noexcept;
+
+    // Frees what has been made so far, or belongs to the pool still.
+    void free_blocks(std::uint64_t made) noexcept;
+
+    shared_pool pool_{};
+    shm_allocator<std::uint64_t> allocator_;
+    offset_ptr<std::uint64_t> blocks_{}; // offsets
+    std::uint64_t count_ = 0;
+    wait_word returned_;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(loan_pool) == 64);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for loan_pool.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_LOAN_POOL_IPP
+#define COHOLD_CONTAINER_DETAIL_LOAN_POOL_IPP
+
+
+#include <cstring>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE loan_pool::loan_pool(std::uint64_t count, std::uint64_t size, std::uint64_t alignment,
+                                   const shm_allocator<std::uint64_t>& allocator)
+    : allocator_(allocator) {
+    const error_context context("construct", "shm_pool", "");
+    constexpr std::uint64_t most = 1u << 31;
+    if (count == 0 || count > most) {
+        raise(errc::invalid_size, "elements: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(count));
+    }
+    undo_scope<shm_allocator<std::uint64_t>> section(allocator_);
+    blocks_ = allocator_.allocate(static_cast<std::size_t>(count));
+    segment_header& header = allocator_.bound_header();
+    char* const base = reinterpret_cast<char*>(&header);
+    const std::uint32_t words = holder_words(header);
+    const std::uint64_t distance = object_distance(words, alignment);
+    pool_.self = static_cast<std::uint64_t>(reinterpret_cast<char*>(this) - base);
+    std::error_code ec;
+    for (; count_ < count; ++count_) {
+        void* const made = allocate(header, distance + size, alignment < 16 ? 16 : alignment, ec);
+        if (ec) {
+            free_blocks(count_);
+            raise_if(ec);
+        }
+        const auto offset = static_cast<std::uint64_t>(static_cast<char*>(made) - base);
+        auto* const block = ::new (made)
+            shared_block{0,         pool_.free,
+                         offset,    0,
+                         {0, 0},    shared_block::state_of(shared_state::pooled, words),
+                         0,         offset + distance,
+                         pool_.self};
+        std::memset(block->holders(reference::strong), 0, 16 * std::size_t{words});
+        blocks_[static_cast<std::ptrdiff_t>(count_)] = offset;
+        pool_.free = offset;
+    }
+    pool_.available = count;
+    pool_.least = count;
+}
+
+COHOLD_INLINE loan_pool::~loan_pool() {
+    if (count_ == 0) {
+        return; // destroyed already, by a process that was killed afterwards
+    }
+    const report_keeper keeper;
+    undo_scope<shm_allocator<std::uint64_t>> section(allocator_, without_journal::happens);
+    section.words(this, this, sizeof *this);
+    free_blocks(count_);
+    count_ = 0;
+    pool_ = {};
+    keep_stores_of(this);
+}
+
+COHOLD_INLINE void loan_pool::free_blocks(std::uint64_t made) noexcept {
+    segment_header& header = allocator_.bound_header();
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    for (std::uint64_t i = 0; i < made && !ec; ++i) {
+        shared_block* block = nullptr;
+        {
+            const patience::lifted unlimited;
+            heap::change change(heap::of(header), me);
+            block = shared_block_at(header, change, blocks_[static_cast<std::ptrdiff_t>(i)]);
+            if (block == nullptr || block->pool != pool_.self) {
+                continue;
+            }
+            if (block->now() != shared_state::pooled) {
+                change.set(block->pool, 0); // it is freed by its last holder
+                continue;
+            }
+        }
+        deallocate(header, block);
+    }
+    deallocate(header, blocks_.get());
+    blocks_ = nullptr;
+}
+
+COHOLD_INLINE const shared_block* loan_pool::block_at(std::uint64_t index) const noexcept {
+    const segment_header& header = *allocator_.header();
+    const std::uint64_t offset = read(blocks_.get()[index]);
+    const std::uint64_t size = bounded_size(header);
+    if (offset < control_bytes || offset % 16 != 0 || offset >= size ||
+        size - offset < object_distance(holder_words(header), 16)) {
+        return nullptr;
+    }
+    const auto* const block =
+        reinterpret_cast<const shared_block*>(reinterpret_cast<const char*>(&header) + offset);
+    return block->words() == holder_words(header) ? block : nullptr;
+}
+
+COHOLD_INLINE outcome loan_pool::try_lend(shared_words& into, bool thorough,
+                                          std::error_code& ec) noexcept {
+    segment_header* const header = allocator_.header();
+    if (header == nullptr) {
+        fail(ec, errc::no_segment, "a shm_pool must be in a segment");
+        return outcome::closed;
+    }
+    if (available() == 0 && !thorough) {
+        return outcome::blocked;
+    }
+    shared_hold* hold = take_hold_of_pooled(*header, pool_, ec);
+    if (hold == nullptr && !ec) {
+        // Perhaps dead processes have the others.
+        const owner_word me = participant_of(*header, ec);
+        if (!ec && recover_all(*header, me) != 0) {
+            hold = take_hold_of_pooled(*header, pool_, ec);
+        }
+    }
+    if (hold == nullptr) {
+        return ec ? outcome::closed : outcome::blocked;
+    }
+    into.adopt(*hold->block, reinterpret_cast<char*>(header) + hold->block->object, *hold);
+    return outcome::done;
+}
+
+COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
+                                   std::error_code& ec) noexcept {
+    outcome result = try_lend(into, true, ec);
+    if (result == outcome::blocked && until.nanoseconds != at_once.nanoseconds) {
+        std::uint32_t attempts = 0;
+        const auto attempt = [&]() noexcept {
+            return try_lend(into, ++attempts > waiting::adaptive::spins, ec);
+        };
+        result = await<waiting::adaptive>(returned_, attempt, until).what;
+    }
+    return result == outcome::done;
+}
+
+COHOLD_INLINE event_source loan_pool::events() noexcept {
+    const auto look = [](const void* object, bool thorough,
+                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
+        const auto& pool = *static_cast<const loan_pool*>(object);
+        const segment_header* const header = pool.allocator_.header();
+        bool available = pool.available() != 0;
+        if (!available && thorough && header != nullptr) {
+            each_participant(*header, [&](owner_word each, const participant_slot& /*slot*/) {
+                available = available || !is_alive(*header, each);
+            });
+        }
+        return available;
+    };
+    return {this, look, &returned_, event_source::way::all};
+}
+
+COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
+    if (loan.is_null()) {
+        return nullptr;
+    }
+    shared_block& block = *loan.block();
+    auto* const pool =
+        reinterpret_cast<loan_pool*>(block.pool != 0 ? pool_of(block.header(), block) : nullptr);
+    return pool != nullptr && pool->returned_.awaited() ? pool : nullptr;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T>
+class shm_pool;
+
+/// Holds an object of a shm_pool, as shm_shared_ptr holds its object. It may lie in the segment of
+/// the pool, as an element of a queue, a vector or a map, or as a member there, or outside, for
+/// example on a stack. Moving it hands the object on; a copy holds the same object. When the last
+/// one ends, the object goes back to the pool.
+///
+/// *Thread and process safety*: as for shm_shared_ptr. *If the process is killed*: its loans
+/// outside the segment end; those in the segment stay. *Errors* of copying, moving and assigning:
+/// those of shm_shared_ptr. *Complexity*: constant.
+template <class T>
+class shm_loan {
+  public:
+    using element_type = T;
+
+    /// Holds nothing.
+    shm_loan() noexcept = default;
+
+    shm_loan(std::nullptr_t) noexcept {} // NOLINT: converts as that of a pointer in std
+
+    shm_loan(const shm_loan& other) {
+        words_.copy(other.words_, other.words_.object(), strong, strong);
+    }
+
+    shm_loan(shm_loan&& other) noexcept {
+        words_.move(other.words_, other.words_.object(), strong);
+    }
+
+    ~shm_loan() {
+        detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+        words_.end(strong);
+        tell(waited);
+    }
+
+    shm_loan& operator=(const shm_loan& other) {
+        if (this != __builtin_addressof(other)) {
+            detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+            words_.assign(other.words_, other.words_.object(), strong, strong);
+            tell(waited);
+        }
+        return *this;
+    }
+
+    shm_loan& operator=(shm_loan&& other) {
+        if (this != __builtin_addressof(other)) {
+            detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+            words_.assign_moved(other.words_, other.words_.object(), strong);
+            tell(waited);
+        }
+        return *this;
+    }
+
+    shm_loan& operator=(std::nullptr_t) noexcept {
+        reset();
+        return *this;
+    }
+
+    /// Holds nothing any more.
+    void reset() noexcept {
+        detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
+        words_.clear(strong);
+        tell(waited);
+    }
+
+    void swap(shm_loan& other) { words_.swap(other.words_, strong); }
+
+    friend void swap(shm_loan& a, shm_loan& b) { a.swap(b); }
+
+    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(words_.object()); }
+
+    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+
+    [[nodiscard]] T* operator->() const noexcept { return get(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return !words_.is_null(); }
+
+    /// How many loans hold the object: those in the segment and those of this process, plus one for
+    /// each other process that has any.
+    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
+
+    [[nodiscard]] friend bool operator==(const shm_loan& a, const shm_loan& b) noexcept {
+        return a.get() == b.get();
+    }
+
+    [[nodiscard]] friend bool operator==(const shm_loan& a, std::nullptr_t) noexcept { return !a; }
+
+  private:
+    friend shm_pool<T>;
+
+    static constexpr detail::reference strong = detail::reference::strong;
+
+    static void tell(detail::loan_pool* waited) noexcept {
+        if (waited != nullptr) [[unlikely]] {
+            waited->tell();
+        }
+    }
+
+    detail::shared_words words_;
+};
+
+/// A fixed number of objects of type T in a segment, made once and lent again and again: frames,
+/// buffers, large records. loan() takes one out; the holder of the loan may write to the object,
+/// and pass the loan on through queues and other containers of the segment, which costs the same
+/// for any size. The object goes back when its last loan ends, or when the last process that holds
+/// it has been killed.
+///
+/// Objects are not cleared or constructed anew in between: a loan finds what was left there. T is
+/// destroyed trivially, so it owns no memory; make_shm_shared is for objects that do.
+///
+/// *Thread and process safety*: every member but constructor and destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: its loans go back, by
+/// recovery, which loan() starts if no object is available. *Complexity*: constant: a change of the
+/// heap, under its lock.
+template <class T>
+class shm_pool {
+  public:
+    using value_type = T;
+    using size_type = std::size_t;
+    using allocator_type = shm_allocator<T>;
+
+    /// Makes `count` objects, with T's default constructor. *Errors*: errc::invalid_size if it is
+    /// 0, negative or more than 2^31; the allocator's errors, and then nothing stays.
+    template <std::integral Count>
+    explicit shm_pool(Count count, const allocator_type& allocator = allocator_type())
+        : pool_(static_cast<std::uint64_t>(count), sizeof(T), alignof(T), allocator) {
+        static_assert(detail::assert_shareable<T>());
+        static_assert(std::is_trivially_destructible_v<T> && std::is_default_constructible_v<T>,
+                      "cohold: the objects of a shm_pool are used again without being destroyed, "
+                      "so they must own nothing: use make_shm_shared for others");
+        if constexpr (!std::is_trivially_default_constructible_v<T>) {
+            pool_.each_object([](void* object) { ::new (object) T(); });
+        }
+    }
+
+    shm_pool(const shm_pool&) = delete;
+    shm_pool& operator=(const shm_pool&) = delete;
+
+    /// Objects that are still lent are freed by their last loans.
+    ~shm_pool() = default;
+
+    /// An object; waits until one is available. *Errors*: those of attaching; errc::out_of_space if
+    /// this process has no memory for the loan.
+    [[nodiscard]] shm_loan<T> loan() { return lend(detail::deadline::never()); }
+
+    /// Does not wait: the loan holds nothing if no object is available. *Errors*: as for loan().
+    [[nodiscard]] shm_loan<T> try_loan() { return lend(detail::at_once); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration. *Errors*: as for loan().
+    template <detail::duration_like Duration>
+    [[nodiscard]] shm_loan<T> loan_for(const Duration& patience) {
+        return lend(detail::deadline_in(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. *Errors*: as
+    /// for loan().
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment) {
+        shm_loan<T> made;
+        detail::until_moment(moment, [&](detail::deadline until) {
+            made = lend(until);
+            return static_cast<bool>(made);
+        });
+        return made;
+    }
+
+    // With errc::empty if no object is available, or std::errc::timed_out.
+
+    [[nodiscard]] shm_loan<T> loan(std::error_code& ec) noexcept {
+        return lend(detail::deadline::never(), errc::empty, ec);
+    }
+
+    [[nodiscard]] shm_loan<T> try_loan(std::error_code& ec) noexcept {
+        return lend(detail::at_once, errc::empty, ec);
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] shm_loan<T> loan_for(const Duration& patience, std::error_code& ec) noexcept {
+        return lend(detail::deadline_in(patience), std::errc::timed_out, ec);
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment, std::error_code& ec) {
+        shm_loan<T> made;
+        detail::until_moment(moment, [&](detail::deadline until) {
+            made = lend(until, std::errc::timed_out, ec);
+            return ec != std::errc::timed_out;
+        });
+        return made;
+    }
+
+    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
+    /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor native_event() {
+        return detail::event_access::watch(pool_.events());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        return detail::event_access::watch(pool_.events(), ec);
+    }
+
+    /// How many objects are not lent. Those of dead processes count as lent until recovery.
+    [[nodiscard]] size_type available() const noexcept {
+        return static_cast<size_type>(pool_.available());
+    }
+
+    /// How many objects there are.
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(pool_.count()); }
+
+    /// The largest number of objects that have been lent at the same time: as many as are needed.
+    [[nodiscard]] size_type high_water() const noexcept {
+        return static_cast<size_type>(pool_.count() - pool_.least_available());
+    }
+
+    /// Calls visit(std::size_t object, pid_t process) for each process that holds an object, and
+    /// with process 0 for an object with loans in the segment. An estimate while other threads use
+    /// the pool. It works with read-only mappings, too. Throws what visit throws.
+    template <class Visit>
+    void visit_holders(const Visit& visit) const {
+        pool_.each_holder([&](std::uint64_t object, std::uint32_t process) {
+            visit(static_cast<size_type>(object), static_cast<int>(process));
+        });
+    }
+
+  private:
+    [[nodiscard]] shm_loan<T> lend(detail::deadline until) {
+        std::error_code ec;
+        shm_loan<T> made;
+        static_cast<void>(pool_.lend(made.words_, until, ec));
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class Code>
+    [[nodiscard]] shm_loan<T> lend(detail::deadline until, Code not_now,
+                                   std::error_code& ec) noexcept {
+        detail::clear(ec);
+        shm_loan<T> made;
+        if (!pool_.lend(made.words_, until, ec) && !ec) {
+            ec = make_error_code(not_now);
+        }
+        return made;
+    }
+
+    detail::loan_pool pool_;
+};
+
+template <class T>
+inline constexpr bool enable_shareable<shm_pool<T>> = true;
+template <class T>
+inline constexpr bool enable_shareable<shm_loan<T>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_loan<T>> = true;
+
+} // namespace detail
+
+template <class T>
+struct type_description<shm_pool<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_pool<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <class T>
+struct type_description<shm_loan<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_loan<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_vector: std::vector's interface for elements in shared memory, at whatever address each
+// process has mapped them.
+#ifndef COHOLD_CONTAINER_SHM_VECTOR_HPP
+#define COHOLD_CONTAINER_SHM_VECTOR_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
+#include <span>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// What containers over which one can iterate have in common: their types, begin() and end() in all
+// their forms, and their size.
+#ifndef COHOLD_CONTAINER_DETAIL_ITERABLE_HPP
+#define COHOLD_CONTAINER_DETAIL_ITERABLE_HPP
+
+#include <cstddef>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The storage has the types value_type, allocator_type, size_type, iterator and const_iterator; and
+// begin() and end(), from whose results both iterators can be made.
+template <class Storage>
+class iterable : protected Storage {
+  protected:
+    using Storage::Storage;
+
+  public:
+    using typename Storage::allocator_type;
+    using typename Storage::const_iterator;
+    using typename Storage::iterator;
+    using typename Storage::size_type;
+    using typename Storage::value_type;
+    using difference_type = std::ptrdiff_t;
+    using reference = value_type&;
+    using const_reference = const value_type&;
+    using pointer = typename std::allocator_traits<allocator_type>::pointer;
+    using const_pointer = typename std::allocator_traits<allocator_type>::const_pointer;
+    using reverse_iterator = std::reverse_iterator<iterator>;
+    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return Storage::alloc_; }
+
+    [[nodiscard]] iterator begin() noexcept { return iterator(Storage::begin()); }
+
+    [[nodiscard]] const_iterator begin() const noexcept { return const_iterator(Storage::begin()); }
+
+    [[nodiscard]] iterator end() noexcept { return iterator(Storage::end()); }
+
+    [[nodiscard]] const_iterator end() const noexcept { return const_iterator(Storage::end()); }
+
+    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
+
+    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
+
+    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
+
+    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
+        return const_reverse_iterator(end());
+    }
+
+    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
+
+    [[nodiscard]] const_reverse_iterator rend() const noexcept {
+        return const_reverse_iterator(begin());
+    }
+
+    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+
+    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
+
+    [[nodiscard]] bool empty() const noexcept { return Storage::size() == 0; }
+
+    [[nodiscard]] size_type size() const noexcept { return Storage::size(); }
+
+    [[nodiscard]] size_type max_size() const noexcept { return Storage::max_size(); }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The three words of a vector (pointer, size, capacity), and every operation that changes them.
+#ifndef COHOLD_CONTAINER_DETAIL_VECTOR_STORAGE_HPP
+#define COHOLD_CONTAINER_DETAIL_VECTOR_STORAGE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A number with a type of its own: a store to an element cannot change it, even if that is a
+// std::uint64_t, so a loop that writes elements need not load it again.
+class vector_word {
+  public:
+    constexpr vector_word(std::uint64_t value) noexcept : value_{value} {}
+
+    constexpr operator std::uint64_t() const noexcept { return static_cast<std::uint64_t>(value_); }
+
+  private:
+    enum class number : std::uint64_t {} value_;
+};
+
+// Everything that writes to the words goes through publish (a new block) or commit_size (a new
+// number of elements in the same block), after the elements are complete and before old ones are
+// destroyed. If the process is killed, the vector is as it was before the operation or as after it:
+// an operation is a section in which the words, and the elements that change, were saved.
+// Operations that add elements which own nothing need no section: one store, of the size, makes
+// them permanent.
+template <class T, class Allocator>
+class vector_storage {
+    using traits = std::allocator_traits<Allocator>;
+
+  protected:
+    using pointer = typename traits::pointer;
+    using value_type = T;
+    using allocator_type = Allocator;
+    using size_type = typename traits::size_type;
+    using iterator = T*;
+    using const_iterator = const T*;
+    using builder = element_builder<Allocator>;
+    using block = raw_block<Allocator>;
+    using operation = undo_scope<Allocator>;
+    using record = undo_record<Allocator>;
+    using cover = typename record::cover;
+
+    // Bytes alone: nothing else has to change together with the size.
+    static constexpr bool plain = std::is_trivially_copyable_v<T>;
+
+    vector_storage() noexcept(noexcept(Allocator())) = default;
+
+    template <class Other>
+    explicit vector_storage(Other&& allocator) noexcept : alloc_(std::forward<Other>(allocator)) {}
+
+    vector_storage(const vector_storage&) = delete;
+    vector_storage& operator=(const vector_storage&) = delete;
+
+    // If the vector is in the segment and no section is open, as when it is destroyed by hand, this
+    // is a section: a half-destroyed vector could neither be used nor be destroyed again. A
+    // destroyed vector is as empty as a new one.
+    ~vector_storage() {
+        if (capacity_ != 0 && is_alone_in_segment(alloc_, this)) {
+            release();
+            keep_stores_of(this);
+            return;
+        }
+        if_section_open(alloc_, without_journal::happens, [this](record& section) {
+            if constexpr (!destroys_nothing<Allocator, T>) {
+                save_elements(section, begin(), end());
+            }
+            section.ends(this, sizeof *this);
+        });
+        destroy_elements(alloc_, begin(), end());
+        deallocate();
+    }
+
+    [[nodiscard]] T* begin() const noexcept { return raw_address(data_); }
+
+    [[nodiscard]] T* end() const noexcept { return begin() + size(); }
+
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(size_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return static_cast<size_type>(capacity_); }
+
+    [[nodiscard]] size_type max_size() const noexcept {
+        const size_type addressable = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
+        const size_type allocatable = traits::max_size(alloc_);
+        return allocatable < addressable ? allocatable : addressable;
+    }
+
+    [[nodiscard]] bool has_allocator_of(const vector_storage& other) const noexcept {
+        return are_equal(alloc_, other.alloc_);
+    }
+
+    [[nodiscard]] static T* mutable_iterator(const T* position) noexcept {
+        return const_cast<T*>(position);
+    }
+
+    // ---- the words
+
+    // Elements are there before the size counts them, and are gone only after it no longer does.
+    void commit_size(std::uint64_t size) noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        size_ = size;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+
+    // The same after an element was appended, without making the compiler forget what it knows of
+    // the words: the size depends on a read of the element, and so is stored after it.
+    void commit_added(std::uint64_t size, const T* added) noexcept {
+        asm("" : "+r"(size) : "m"(*added));
+        size_ = size;
+    }
+
+    // Saves what an operation is about to change. Also used for other vectors of the same segment.
+    void save_words(record& section) {
+        section.words(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
+    }
+
+    void save_size(record& section) { section.size(this, &size_, size_); }
+
+    static void save_elements(record& section, const T* first, const T* last) {
+        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
+    }
+
+    // Saves everything before it is overwritten.
+    void save_all(record& section) {
+        save_size(section);
+        save_elements(section, begin(), end());
+    }
+
+    void publish(const pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
+        data_ = data;
+        capacity_ = capacity;
+        commit_size(size);
+    }
+
+    // *this has not been used yet: it is under construction.
+    void take_words(vector_storage& other) noexcept {
+        operation section(alloc_, without_journal::happens);
+        section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
+        other.save_words(section);
+        move_words(other, section);
+    }
+
+    // All or nothing.
+    void exchange_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
+        operation section(alloc_);
+        save_words(section);
+        other.save_words(section);
+        section.exchanged(this, other.size_);
+        section.exchanged(std::addressof(other), size_);
+        const pointer data = data_;
+        const std::uint64_t size = size_;
+        const std::uint64_t capacity = capacity_;
+        publish(other.data_, other.size_, other.capacity_);
+        other.publish(data, size, capacity);
+    }
+
+    // Into an empty vector without a block. Either the words are saved, or there is no instant at
+    // which both vectors have the block: then a kill may leak it.
+    void move_words(vector_storage& from, record& section) noexcept {
+        const pointer data = from.data_;
+        const std::uint64_t size = from.size_;
+        const std::uint64_t capacity = from.capacity_;
+        section.exchanged(this, size);
+        section.exchanged(std::addressof(from), 0);
+        from.forget_block();
+        publish(data, size, capacity);
+    }
+
+    // Takes the other vector's words in place of its own, whose elements need no destruction. All
+    // or nothing.
+    void replace_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
+        operation section(alloc_);
+        save_words(section);
+        other.save_words(section);
+        const pointer old = data_;
+        const size_type old_capacity = capacity();
+        move_words(other, section);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    void forget_block() noexcept {
+        commit_size(0);
+        capacity_ = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        data_ = nullptr;
+    }
+
+    // Switches to a new block with finished elements, and frees the old one.
+    void adopt(block& memory, builder& elements) {
+        save_words(memory.section());
+        memory.section().fresh(this);
+        if constexpr (!destroys_nothing<Allocator, T>) {
+            save_elements(memory.section(), begin(), end());
+        }
+        const pointer old = data_;
+        T* const old_begin = begin();
+        T* const old_end = end();
+        const size_type old_capacity = capacity();
+        publish(memory.memory(), elements.size(), memory.capacity());
+        elements.keep();
+        memory.release();
+        destroy_elements(alloc_, old_begin, old_end);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    void truncate(size_type count) noexcept {
+        if constexpr (destroys_nothing<Allocator, T>) {
+            if_section_open(alloc_, without_journal::happens,
+                            [this, count](record& section) { save_removed(section, count); });
+            commit_size(count);
+        } else if (count != size_) {
+            operation section(alloc_, without_journal::happens);
+            save_removed(section, count);
+            T* const first = begin() + count;
+            T* const last = end();
+            commit_size(count);
+            const cover covered(section, first, bytes_of(last - first));
+            destroy_elements(alloc_, first, last);
+        }
+    }
+
+    // Saves the size and those elements, from `count` on, that were there when the section began.
+    void save_removed(record& section, size_type count) noexcept {
+        save_size(section);
+        const std::uint64_t until = section.removed(this, count, size_);
+        save_elements(section, begin() + count, begin() + static_cast<size_type>(until));
+    }
+
+    [[nodiscard]] static std::size_t bytes_of(std::ptrdiff_t count) noexcept {
+        return static_cast<std::size_t>(count) * sizeof(T);
+    }
+
+    [[nodiscard]] static std::ptrdiff_t distance_of(size_type count) noexcept {
+        return static_cast<std::ptrdiff_t>(count * sizeof(T));
+    }
+
+    // Frees the block of a vector without elements. The words still refer to it afterwards.
+    void deallocate() noexcept {
+        if (capacity_ != 0) {
+            traits::deallocate(alloc_, data_, capacity());
+        }
+    }
+
+    void release() noexcept {
+        if (capacity_ == 0) {
+            return;
+        }
+        operation section(alloc_, without_journal::happens);
+        save_words(section);
+        truncate(0);
+        const pointer old = data_;
+        const size_type old_capacity = capacity();
+        forget_block();
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    // ---- room
+
+    [[nodiscard]] size_type checked_length(size_type count) const {
+        if (count > max_size()) [[unlikely]] {
+            raise_length_error("shm_vector", count, max_size());
+        }
+        return count;
+    }
+
+    // For `added` more elements. The result may be beyond max_size(): the allocating function
+    // checks that.
+    [[nodiscard]] size_type grown_capacity(size_type added) const noexcept {
+        const size_type needed = size() + added;
+        const size_type most = max_size();
+        if (needed < added) {
+            return static_cast<size_type>(-1);
+        }
+        if (needed > most) {
+            return needed;
+        }
+        const size_type doubled = capacity() > most / 2 ? most : capacity() * 2;
+        return doubled < needed ? needed : doubled;
+    }
+
+    // Should a block stay that is shortened for so many elements? A small one is better elsewhere.
+    [[nodiscard]] static bool keeps_block_for(size_type count) noexcept {
+        return count >= least_resized / sizeof(T) + 1;
+    }
+
+    // Gives the block that capacity where it is, if that is possible. The elements stay.
+    [[nodiscard]] bool resizes_block(size_type count) noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            return capacity_ >= least_resized / sizeof(T) + 1 && count <= max_size() &&
+                   has_segment(alloc_) &&
+                   resize_block(*alloc_.header(), begin(), std::uint64_t{count} * sizeof(T),
+                                &capacity_, count);
+        } else {
+            return false;
+        }
+    }
+
+    // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
+    [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
+        if (count > max_size()) {
+            std::error_code ec;
+            fail(ec, errc::invalid_size, "shm_vector: %zu elements wanted, at most %zu possible",
+                 static_cast<std::size_t>(count), static_cast<std::size_t>(max_size()));
+            return nullptr;
+        }
+        return allocate_or_report(alloc_, count, "shm_vector");
+    }
+
+    // Is there memory, and are the elements saved that must be before they are moved there?
+    [[nodiscard]] bool keeps_elements(block& memory) {
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            return static_cast<bool>(memory);
+        } else {
+            return memory && memory.section().try_elements(begin(), bytes_of(end() - begin()));
+        }
+    }
+
+    // Returns false, without effect, where there is no memory.
+    [[nodiscard]] bool try_reallocate(block& memory) {
+        if (!keeps_elements(memory)) {
+            return false;
+        }
+        const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
+        reallocate(memory);
+        return true;
+    }
+
+    void reallocate(block& memory) {
+        builder elements(alloc_, memory.begin());
+        surround_and_adopt(memory, elements, begin());
+    }
+
+    // Moves the elements before `position` in front of those that are built, and the others behind
+    // them.
+    void surround_and_adopt(block& memory, builder& elements, T* position) {
+        if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T> &&
+                      !std::is_copy_constructible_v<T>) {
+            static_assert(std::is_move_constructible_v<T>,
+                          "cohold: a vector that grows moves its elements, and these cannot be "
+                          "moved (queues and locks stay where they are): construct the vector with "
+                          "its number of elements, which may be std::optional of such a type, to "
+                          "be emplaced later");
+        } else if constexpr (relocates_as_bytes<Allocator, T>) {
+            elements.surround(begin(), position, end());
+            adopt(memory, elements);
+        } else {
+            // Moving changes them in place.
+            save_elements(memory.section(), begin(), end());
+            const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
+            elements.surround(begin(), position, end());
+            adopt(memory, elements);
+        }
+    }
+
+    // For an empty vector without a block. Requires nothing of T.
+    void allocate_room(size_type count) {
+        if (count != 0) {
+            block memory(alloc_, checked_length(count));
+            save_words(memory.section());
+            memory.section().fresh(this);
+            publish(memory.memory(), 0, count);
+            memory.release();
+        }
+    }
+
+    // ---- elements. A source is *source and ++source, `count` times.
+
+    // Into an empty vector without a block. Requires nothing of T but this construction.
+    template <class Source>
+    void build(Source source, size_type count) {
+        if (count != 0) {
+            block memory(alloc_, checked_length(count));
+            builder elements(alloc_, memory.begin());
+            elements.fill(std::move(source), count);
+            adopt(memory, elements);
+        }
+    }
+
+    template <class... Args>
+    T& emplace_in_place(Args&&... args) {
+        if constexpr (plain) {
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_size(section); });
+            return emplace_at_end(std::forward<Args>(args)...);
+        } else {
+            operation section(alloc_);
+            save_size(section);
+            return emplace_at_end(std::forward<Args>(args)...);
+        }
+    }
+
+    template <class... Args>
+    T& emplace_at_end(Args&&... args) {
+        const std::uint64_t old_size = size_;
+        T* const at = begin() + static_cast<size_type>(old_size);
+        construct_element(alloc_, at, std::forward<Args>(args)...);
+        if constexpr (plain && sizeof(void*) == 8) {
+            commit_added(old_size + 1, at);
+        } else {
+            commit_size(old_size + 1);
+        }
+        return *at;
+    }
+
+    // The new element is constructed first, because the arguments may refer to elements that will
+    // be moved.
+    template <class... Args>
+    T* emplace_into(block& memory, T* position, Args&&... args) {
+        T* const at = memory.begin() + (position - begin());
+        builder elements(alloc_, at);
+        elements.emplace(std::forward<Args>(args)...);
+        surround_and_adopt(memory, elements, position);
+        return at;
+    }
+
+    template <class... Args>
+    [[gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
+        if (resizes_block(grown_capacity(1))) {
+            emplace_before(position, std::forward<Args>(args)...);
+            return position;
+        }
+        block memory(alloc_, checked_length(grown_capacity(1)));
+        return emplace_into(memory, position, std::forward<Args>(args)...);
+    }
+
+    // Without a position, which would be a burden to the loop around the call.
+    template <class... Args>
+    [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
+        if (resizes_block(grown_capacity(1))) {
+            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+        }
+        block memory(alloc_, checked_length(grown_capacity(1)));
+        return emplace_into(memory, end(), std::forward<Args>(args)...);
+    }
+
+    template <class Source>
+    [[gnu::noinline]] T* insert_growing(T* position, Source source, size_type count) {
+        if (position == end() && resizes_block(grown_capacity(count))) {
+            append_in_place(std::move(source), count);
+            return position;
+        }
+        block memory(alloc_, checked_length(grown_capacity(count)));
+        T* const at = memory.begin() + (position - begin());
+        builder elements(alloc_, at);
+        elements.fill(std::move(source), count);
+        surround_and_adopt(memory, elements, position);
+        return at;
+    }
+
+    // In front of other elements, for which there is room.
+    template <class... Args>
+    void emplace_before(T* position, Args&&... args) {
+        // The arguments may refer to elements that have to move.
+        operation section(alloc_);
+        if constexpr (relocates_as_bytes<Allocator, T> &&
+                      constructs_plainly<Allocator, T, Args...> &&
+                      is_made_by_members<T, Args...>()) {
+            T value{};
+            set_members(value, std::index_sequence_for<Args...>(), std::forward<Args>(args)...);
+            emplace_before(position, std::move(value));
+        } else if constexpr (relocates_as_bytes<Allocator, T> &&
+                             constructs_plainly<Allocator, T, Args...>) {
+            T value(std::forward<Args>(args)...);
+            const std::uint64_t size = size_ + 1;
+            section.moving(this, &size_, size_, size);
+            static_cast<void>(section.move(position, bytes_of(end() - position), distance_of(1)));
+            construct_element(alloc_, position, std::move(value));
+            commit_size(size);
+        } else {
+            save_size(section);
+            save_elements(section, position, end());
+            const cover covered(section, position, bytes_of(end() - position));
+            if constexpr (sizeof...(Args) == 1 && (std::is_same_v<Args&&, T&&> && ...) &&
+                          std::is_nothrow_move_assignable_v<T>) {
+                if (move_in_before(position, args...)) [[likely]] {
+                    return;
+                }
+            }
+            emplace_in_place(std::forward<Args>(args)...);
+            rotate_last_to_front(alloc_, position, end());
+        }
+    }
+
+    // Returns false if the value is one of the elements that have to move.
+    [[nodiscard]] bool move_in_before(T* position, T& value) {
+        const auto address = reinterpret_cast<std::uintptr_t>(std::addressof(value));
+        if (address >= reinterpret_cast<std::uintptr_t>(position) &&
+            address < reinterpret_cast<std::uintptr_t>(end())) {
+            return false;
+        }
+        emplace_in_place(std::move(end()[-1]));
+        move_up(position, end() - 2, end() - 1);
+        *position = std::move(value);
+        return true;
+    }
+
+    // For ranges that do not reach to the end. All or nothing; but where a full segment has no room
+    // to save what changes, and there is no section around it, step by step.
+    void erase_before(T* first, T* last) {
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (!erase_at_once(first, last)) [[unlikely]] {
+                erase_by_steps(first, last);
+            }
+        } else {
+            operation section(alloc_);
+            static_cast<void>(erase_in(section, first, last));
+        }
+    }
+
+    [[nodiscard]] bool erase_at_once(T* first, T* last) {
+        const bool alone = !is_section_open(alloc_);
+        operation section(alloc_);
+        if (erase_in(section, first, last)) [[likely]] {
+            return true;
+        }
+        if (!alone) {
+            section.raise_no_room();
+        }
+        return false;
+    }
+
+    // Returns false, without effect, where there is no room to save what changes.
+    [[nodiscard]] bool erase_in(operation& section, T* first, T* last) {
+        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
+            const std::size_t removed = bytes_of(last - first);
+            const std::size_t moved = bytes_of(end() - last);
+            const std::uint64_t size = size_ - static_cast<size_type>(last - first);
+            const bool few = removed + moved <= most_bytes_saved;
+            if (!section.try_elements(first, few ? removed + moved : removed) ||
+                !section.has_room_to_move()) {
+                return false;
+            }
+            section.moving(this, &size_, size_, size);
+            if (few) {
+                move_bytes(first, last, static_cast<std::size_t>(end() - last));
+            } else {
+                static_cast<void>(section.move(last, moved, -static_cast<std::ptrdiff_t>(removed)));
+            }
+            commit_size(size);
+        } else {
+            if (!section.try_elements(first, bytes_of(end() - first))) {
+                return false;
+            }
+            save_size(section);
+            const cover covered(section, first, bytes_of(end() - first));
+            move_down(last, end(), first);
+            truncate(size() - static_cast<size_type>(last - first));
+        }
+        return true;
+    }
+
+    // After a kill on the way, some of the erased elements may still be there, but none is lost or
+    // torn.
+    [[gnu::cold, gnu::noinline]] void erase_by_steps(T* first, T* last) {
+        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
+            constexpr std::ptrdiff_t few =
+                most_bytes_saved < sizeof(T) ? 1 : most_bytes_saved / sizeof(T);
+            while (first != last) {
+                T* const from = last - first > few ? last - few : first;
+                operation section(alloc_);
+                if (!erase_in(section, from, last)) {
+                    section.raise_no_room();
+                }
+                last = from;
+            }
+        } else {
+            // The elements that stay swap places with those that go.
+            for (; last != end(); ++first, static_cast<void>(++last)) {
+                operation section(alloc_);
+                section.elements(first, sizeof(T));
+                section.elements(last, sizeof(T));
+                const cover covered(section, first, bytes_of(last + 1 - first));
+                exchange_elements(section, *first, *last);
+            }
+            truncate(static_cast<size_type>(first - begin()));
+        }
+    }
+
+    static void exchange_elements(operation& section, T& a, T& b) {
+        if constexpr (std::is_move_constructible_v<T>) {
+            T value(std::move(a));
+            a = std::move(b);
+            b = std::move(value);
+        } else {
+            section.raise_no_room();
+        }
+    }
+
+    template <class Source>
+    void append_in_place(Source source, size_type count) {
+        if constexpr (plain) {
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_size(section); });
+            fill_end(std::move(source), count);
+        } else {
+            operation section(alloc_);
+            save_size(section);
+            fill_end(std::move(source), count);
+        }
+    }
+
+    template <class Source>
+    void fill_end(Source source, size_type count) {
+        builder elements(alloc_, end());
+        elements.fill(std::move(source), count);
+        commit_size(size_ + count);
+        elements.keep();
+    }
+
+    template <class Source>
+    void append(Source source, size_type count) {
+        if (count <= capacity() - size()) {
+            append_in_place(std::move(source), count);
+        } else {
+            insert_growing(end(), std::move(source), count);
+        }
+    }
+
+    // ---- elements from iterators, whose number is known or `uncounted`
+
+    template <class Iterator, class Sentinel, class Count>
+    void build(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            build(std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void append(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            append(std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    T* insert_from(T* position, Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            const auto index = position - begin();
+            const size_type old_size = size();
+            operation section(alloc_);
+            save_all(section);
+            append_uncounted(std::move(first), std::move(last));
+            rotate_elements(alloc_, begin() + index, begin() + old_size, end());
+            return begin() + index;
+        } else {
+            return insert_counted(position, std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void assign_from(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            operation section(alloc_);
+            save_all(section);
+            size_type assigned = 0;
+            for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
+                begin()[assigned] = *first;
+            }
+            truncate(assigned);
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            assign_counted(std::move(first), count);
+        }
+    }
+
+    // All or nothing, as far as the source is concerned.
+    template <class InputIterator, class Sentinel>
+    void append_uncounted(InputIterator first, Sentinel last) {
+        operation section(alloc_);
+        save_size(section);
+
+        struct rollback {
+            vector_storage& vector;
+            size_type size;
+
+            ~rollback() { vector.truncate(size); }
+        } undo{*this, size()};
+
+        for (; first != last; static_cast<void>(++first)) {
+            if (size_ == capacity_) [[unlikely]] {
+                emplace_back_growing(*first);
+            } else {
+                emplace_in_place(*first);
+            }
+        }
+        undo.size = size();
+    }
+
+    void append_moved(vector_storage& other) {
+        if constexpr (std::is_move_constructible_v<T>) {
+            operation section(alloc_);
+            append(moved_from<T>{other.begin()}, other.size());
+            other.truncate(0);
+        } else {
+            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
+        }
+    }
+
+    template <class Source>
+    T* insert_counted(T* position, Source source, size_type count) {
+        if (count > capacity() - size()) {
+            return insert_growing(position, std::move(source), count);
+        }
+        T* const old_end = end();
+        if (count == 0) {
+            return position;
+        }
+        if (position == old_end) {
+            append_in_place(std::move(source), count);
+            return position;
+        }
+        operation section(alloc_);
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            insert_bytes(section, position, std::move(source), count);
+        } else {
+            save_size(section);
+            save_elements(section, position, old_end);
+            const cover covered(section, position, bytes_of(old_end - position));
+            if constexpr (relocates_without_failure<Allocator, T>) {
+                const std::uint64_t old_size = size_;
+                commit_size(static_cast<std::uint64_t>(position - begin()));
+                fill_gap(position, old_end, std::move(source), count, old_size);
+            } else {
+                append_in_place(std::move(source), count);
+                rotate_elements(alloc_, position, old_end, end());
+            }
+        }
+        return position;
+    }
+
+    template <class Source>
+    void assign_counted(Source source, size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, checked_length(count));
+            builder elements(alloc_, memory.begin());
+            elements.fill(std::move(source), count);
+            adopt(memory, elements);
+            return;
+        }
+        operation section(alloc_);
+        const size_type common = count < size() ? count : size();
+        save_size(section);
+        save_elements(section, begin(), begin() + common);
+        const cover covered(section, begin(), common * sizeof(T));
+        if constexpr (assigns_from_bytes<Source, T>) {
+            move_bytes(begin(), source_address(source), common);
+            skip_elements(source, common);
+        } else {
+            for (T *element = begin(), *last = element + common; element != last; ++element) {
+                *element = *source;
+                static_cast<void>(++source);
+            }
+        }
+        if (count < size()) {
+            truncate(count);
+        } else {
+            append_in_place(std::move(source), count - common);
+        }
+    }
+
+    void assign_moved(vector_storage& other) {
+        if constexpr (std::is_move_constructible_v<T> && std::is_move_assignable_v<T>) {
+            operation section(alloc_);
+            assign_counted(moved_from<T>{other.begin()}, other.size());
+            other.truncate(0);
+        } else {
+            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
+        }
+    }
+
+  private:
+    // Puts the elements in front of [position, end()), or restores everything.
+    template <class Source>
+    void insert_bytes(operation& section, T* position, Source source, size_type count) {
+        struct gap {
+            byte_shift moved;
+            bool filled = false;
+
+            ~gap() {
+                if (!filled) {
+                    moved.undo();
+                }
+            }
+        };
+
+        const std::uint64_t size = size_ + count;
+        section.moving(this, &size_, size_, size);
+        gap room{section.move(position, bytes_of(end() - position), distance_of(count))};
+        builder elements(alloc_, position);
+        elements.fill(std::move(source), count);
+        elements.keep();
+        room.filled = true;
+        commit_size(size);
+    }
+
+    // Puts the elements in front of [position, last), or restores everything.
+    template <class Source>
+    void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
+        struct rollback {
+            vector_storage& vector;
+            std::uint64_t size;
+
+            ~rollback() { vector.commit_size(size); }
+        } size{*this, old_size};
+
+        element_gap<Allocator> gap(alloc_, position, last, count);
+        builder elements(alloc_, position);
+        elements.fill(std::move(source), count);
+        elements.keep();
+        gap.keep();
+        size.size = old_size + count;
+    }
+
+  protected:
+    alignas(8) pointer data_ = nullptr;
+    alignas(8) vector_word size_ = 0;
+    alignas(8) vector_word capacity_ = 0;
+    [[no_unique_address]] Allocator alloc_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T, class Allocator>
+class vector_access : public iterable<vector_storage<T, Allocator>>, public compared_by_elements {
+    using base = iterable<vector_storage<T, Allocator>>;
+
+  protected:
+    using base::base;
+
+  public:
+    using base::begin;
+    using base::end;
+    using typename base::const_reference;
+    using typename base::reference;
+    using typename base::size_type;
+
+    [[nodiscard]] reference operator[](size_type index) noexcept { return begin()[index]; }
+
+    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
+        return begin()[index];
+    }
+
+    /// *Errors*: std::out_of_range.
+    [[nodiscard]] reference at(size_type index) { return begin()[checked(index)]; }
+
+    [[nodiscard]] const_reference at(size_type index) const { return begin()[checked(index)]; }
+
+    [[nodiscard]] reference front() noexcept { return *begin(); }
+
+    [[nodiscard]] const_reference front() const noexcept { return *begin(); }
+
+    [[nodiscard]] reference back() noexcept { return end()[-1]; }
+
+    [[nodiscard]] const_reference back() const noexcept { return end()[-1]; }
+
+    /// Equal to begin(), and like it not null in an empty vector: check the size.
+    [[nodiscard]] T* data() noexcept { return begin(); }
+
+    [[nodiscard]] const T* data() const noexcept { return begin(); }
+
+    /// The bytes of the elements.
+    [[nodiscard]] std::span<std::byte> bytes() noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return std::as_writable_bytes(std::span<T>(begin(), size()));
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return std::as_bytes(std::span<const T>(begin(), size()));
+    }
+
+    [[nodiscard]] size_type size() const noexcept {
+        // Like a difference of pointers, this tells g++ a bound: it then indexes in loops over the
+        // vector without a second counter.
+        if (base::size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+            __builtin_unreachable();
+        }
+        return base::size();
+    }
+
+  private:
+    [[nodiscard]] size_type checked(size_type index) const {
+        if (index >= size()) [[unlikely]] {
+            raise_out_of_range("shm_vector::at", index, size());
+        }
+        return index;
+    }
+};
+
+} // namespace detail
+
+/// A contiguous, growing array: the interface, complexities and exception guarantees of
+/// std::vector, with these differences.
+/// - Iterators are raw pointers: valid in the process that obtained them, until the vector
+/// reallocates.
+/// - shm_vector<bool> is an ordinary vector of bool: contiguous, with real references.
+/// - Moving between vectors whose allocators are unequal (of two segments) moves the elements one
+/// by one and empties the source; swap exchanges them one by one. The move constructor is noexcept
+/// all the same, because growing a vector of vectors relies on it: if the memory runs out there, it
+/// calls std::terminate. shm_vector(std::move(other), allocator) throws instead.
+/// - shrink_to_fit() has no effect when there is no memory for the smaller block.
+/// - try_reserve, try_push_back and try_emplace_back report by their result that memory has run
+/// out; last_failure() has the details.
+/// The element type is checked with shareable when a vector is constructed, not before, so that an
+/// element can have a shm_vector of its own type as a member. *Errors*: cohold::failure from the
+/// allocator (errc::out_of_space, errc::reserve_exceeded, errc::no_segment), std::length_error
+/// beyond max_size(), std::out_of_range from at(). Without exceptions these print their text and
+/// abort. *Complexity*: that of std::vector. *Thread and process safety*: that of std::vector: any
+/// number of threads may read it, or one may write to it. *If the process is killed* in an
+/// operation, the vector is as before or as after it.
+template <class T, detail::allocator_like Allocator = shm_allocator<T>>
+class shm_vector : public detail::vector_access<T, Allocator> {
+    using access = detail::vector_access<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+    using block = detail::raw_block<Allocator>;
+
+    using access::alloc_;
+    using access::allocate_room;
+    using access::append;
+    using access::append_moved;
+    using access::assign_counted;
+    using access::assign_from;
+    using access::assign_moved;
+    using access::build;
+    using access::capacity_;
+    using access::checked_length;
+    using access::data_;
+    using access::deallocate;
+    using access::emplace_back_growing;
+    using access::emplace_before;
+    using access::emplace_growing;
+    using access::emplace_in_place;
+    using access::emplace_into;
+    using access::erase_before;
+    using access::exchange_words;
+    using access::grown_capacity;
+    using access::has_allocator_of;
+    using access::insert_counted;
+    using access::insert_from;
+    using access::keeps_block_for;
+    using access::keeps_elements;
+    using access::move_words;
+    using access::mutable_iterator;
+    using access::publish;
+    using access::reallocate;
+    using access::release;
+    using access::replace_words;
+    using access::resizes_block;
+    using access::size_;
+    using access::take_words;
+    using access::truncate;
+    using access::try_allocate;
+    using access::try_reallocate;
+    using typename access::cover;
+    using typename access::operation;
+
+  public:
+    using typename access::const_iterator;
+    using typename access::iterator;
+    using typename access::reference;
+    using typename access::size_type;
+
+    using access::begin;
+    using access::capacity;
+    using access::end;
+    using access::size;
+
+    shm_vector() noexcept(noexcept(Allocator()))
+        requires std::default_initializable<Allocator>
+    {
+        check_element();
+    }
+
+    explicit shm_vector(const Allocator& allocator) noexcept : access(allocator) {
+        check_element();
+    }
+
+    // std::size_t, not size_type: a deduction guide made from this must not refer to members of the
+    // class.
+    explicit shm_vector(std::size_t count, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(detail::value_initialized{}, static_cast<size_type>(count));
+    }
+
+    shm_vector(std::size_t count, const T& value, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(detail::repeated<T>{std::addressof(value)}, static_cast<size_type>(count));
+    }
+
+    template <std::input_iterator InputIterator>
+    shm_vector(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(first, last, detail::count_of(first, last));
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    shm_vector(from_range_t, Range&& range, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        const auto count = detail::count_of(range);
+        build(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    shm_vector(std::initializer_list<T> values, const Allocator& allocator = Allocator())
+        : shm_vector(values.begin(), values.end(), allocator) {}
+
+    shm_vector(const shm_vector& other)
+        : shm_vector(other, traits::select_on_container_copy_construction(other.alloc_)) {}
+
+    shm_vector(const shm_vector& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_vector(allocator) {
+        build(other.begin(), other.size());
+    }
+
+    shm_vector(shm_vector&& other) noexcept : access(std::move(other.alloc_)) {
+        check_element();
+        take_or_move(other);
+    }
+
+    shm_vector(shm_vector&& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_vector(allocator) {
+        take_or_move(other);
+    }
+
+    ~shm_vector() = default;
+
+    shm_vector& operator=(const shm_vector& other) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_copy_assignment::value) {
+                if (!has_allocator_of(other)) {
+                    release();
+                }
+                alloc_ = other.alloc_;
+            }
+            assign_counted(other.begin(), other.size());
+        }
+        return *this;
+    }
+
+    /// Takes over the other vector's elements; with an unequal allocator that does not propagate,
+    /// moves them one by one, which can fail.
+    shm_vector&
+    operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
+                                           traits::is_always_equal::value) {
+        if (this != std::addressof(other)) {
+            if constexpr (traits::propagate_on_container_move_assignment::value) {
+                release();
+                alloc_ = std::move(other.alloc_);
+                exchange_words(other);
+            } else if (!has_allocator_of(other)) {
+                assign_moved(other);
+            } else if constexpr (detail::destroys_nothing<Allocator, T>) {
+                replace_words(other);
+            } else {
+                operation section(alloc_);
+                exchange_words(other);
+                shm_vector old(alloc_); // `other` may be a part of what is destroyed here
+                old.move_words(other, section);
+            }
+        }
+        return *this;
+    }
+
+    shm_vector& operator=(std::initializer_list<T> values) {
+        assign_counted(values.begin(), values.size());
+        return *this;
+    }
+
+    void assign(size_type count, const T& value) {
+        assign_counted(detail::repeated<T>{std::addressof(value)}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    void assign(InputIterator first, InputIterator last) {
+        assign_from(first, last, detail::count_of(first, last));
+    }
+
+    void assign(std::initializer_list<T> values) { *this = values; }
+
+    template <detail::container_compatible_range<T> Range>
+    void assign_range(Range&& range) {
+        const auto count = detail::count_of(range);
+        assign_from(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    void reserve(size_type count) {
+        if (count > capacity() && !resizes_block(count)) {
+            block memory(alloc_, checked_length(count));
+            reallocate(memory);
+        }
+    }
+
+    /// Like reserve, but returns false when memory runs out or count is beyond max_size();
+    /// last_failure() says which.
+    [[nodiscard]] bool try_reserve(size_type count) {
+        if (count > capacity() && !resizes_block(count)) {
+            block memory(alloc_, count, [&] { return try_allocate(count); });
+            return try_reallocate(memory);
+        }
+        return true;
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_reserve(size_type count, std::error_code& ec) {
+        return detail::has_succeeded(try_reserve(count), ec);
+    }
+
+    /// A request. Has no effect without memory for the smaller block.
+    void shrink_to_fit() {
+        if (size_ == 0) {
+            release();
+        } else if (size_ != capacity_ && !(keeps_block_for(size()) && resizes_block(size()))) {
+            block memory(alloc_, size(), [&] { return try_allocate(size()); });
+            static_cast<void>(try_reallocate(memory));
+        }
+    }
+
+    template <class... Args>
+    reference emplace_back(Args&&... args) {
+        if (size_ == capacity_) [[unlikely]] {
+            return *emplace_back_growing(std::forward<Args>(args)...);
+        }
+        return emplace_in_place(std::forward<Args>(args)...);
+    }
+
+    void push_back(const T& value) {
+        if (size_ == capacity_) [[unlikely]] {
+            if constexpr (detail::fits_registers<T>) {
+                T copy(value); // growing takes a reference, which would tie the original to memory
+                emplace_back_growing(std::move(copy));
+            } else {
+                emplace_back_growing(value);
+            }
+            return;
+        }
+        emplace_in_place(value);
+    }
+
+    void push_back(T&& value) {
+        if constexpr (detail::fits_registers<T>) {
+            push_back(static_cast<const T&>(value));
+        } else {
+            emplace_back(std::move(value));
+        }
+    }
+
+    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
+    template <class... Args>
+    [[nodiscard]] T* try_emplace_back(Args&&... args) {
+        if (size_ == capacity_) [[unlikely]] {
+            const size_type count = grown_capacity(1);
+            if (resizes_block(count)) {
+                return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+            }
+            block memory(alloc_, count, [&] { return try_allocate(count); });
+            if (!keeps_elements(memory)) {
+                return nullptr;
+            }
+            const cover covered(memory.section(), begin(), size() * sizeof(T));
+            return emplace_into(memory, end(), std::forward<Args>(args)...);
+        }
+        return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+    }
+
+    /// The same, with the reason in `ec`.
+    template <class... Args>
+    T* try_emplace_back(std::error_code& ec, Args&&... args) {
+        T* const made = try_emplace_back(std::forward<Args>(args)...);
+        detail::has_succeeded(made != nullptr, ec);
+        return made;
+    }
+
+    /// A string of this text, constructed in place.
+    template <detail::text_for<T> Text>
+    void push_back(const Text& text) {
+        emplace_back(text);
+    }
+
+    /// Like push_back, but returns false when memory runs out; last_failure() says where.
+    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
+
+    [[nodiscard]] bool try_push_back(T&& value) {
+        return try_emplace_back(std::move(value)) != nullptr;
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_push_back(const T& value, std::error_code& ec) {
+        return detail::has_succeeded(try_push_back(value), ec);
+    }
+
+    bool try_push_back(T&& value, std::error_code& ec) {
+        return detail::has_succeeded(try_push_back(std::move(value)), ec);
+    }
+
+    template <detail::text_for<T> Text>
+    [[nodiscard]] bool try_push_back(const Text& text) {
+        return try_emplace_back(text) != nullptr;
+    }
+
+    template <detail::text_for<T> Text>
+    bool try_push_back(const Text& text, std::error_code& ec) {
+        return try_emplace_back(ec, text) != nullptr;
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    void append_range(Range&& range) {
+        const auto count = detail::count_of(range);
+        append(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    void pop_back() { truncate(size() - 1); }
+
+    template <class... Args>
+    iterator emplace(const_iterator position, Args&&... args) {
+        iterator at = mutable_iterator(position);
+        if (size_ == capacity_) [[unlikely]] {
+            return emplace_growing(at, std::forward<Args>(args)...);
+        }
+        if (at == end()) {
+            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+        }
+        emplace_before(at, std::forward<Args>(args)...);
+        return at;
+    }
+
+    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
+
+    iterator insert(const_iterator position, T&& value) {
+        return emplace(position, std::move(value));
+    }
+
+    template <detail::text_for<T> Text>
+    iterator insert(const_iterator position, const Text& text) {
+        return emplace(position, text);
+    }
+
+    iterator insert(const_iterator position, size_type count, const T& value) {
+        const T* source = std::addressof(value);
+        if constexpr (detail::relocates_without_failure<Allocator, T>) {
+            // Opening the gap will move the value if it is an element behind the position.
+            const auto address = reinterpret_cast<std::uintptr_t>(source);
+            if (count <= capacity() - size() &&
+                address >= reinterpret_cast<std::uintptr_t>(position) &&
+                address < reinterpret_cast<std::uintptr_t>(end())) {
+                source = reinterpret_cast<const T*>(address + count * sizeof(T));
+            }
+        }
+        return insert_counted(mutable_iterator(position), detail::repeated<T>{source}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
+        return insert_from(mutable_iterator(position), first, last, detail::count_of(first, last));
+    }
+
+    iterator insert(const_iterator position, std::initializer_list<T> values) {
+        return insert_counted(mutable_iterator(position), values.begin(), values.size());
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    iterator insert_range(const_iterator position, Range&& range) {
+        const auto count = detail::count_of(range);
+        return insert_from(mutable_iterator(position), std::ranges::begin(range),
+                           std::ranges::end(range), count);
+    }
+
+    iterator erase(const_iterator position) { return erase(position, position + 1); }
+
+    iterator erase(const_iterator first, const_iterator last) {
+        iterator to = mutable_iterator(first);
+        if (first != last) {
+            if (last == end()) {
+                truncate(static_cast<size_type>(first - begin()));
+            } else {
+                erase_before(to, mutable_iterator(last));
+            }
+        }
+        return to;
+    }
+
+    void resize(size_type count) {
+        if (count <= size_) {
+            truncate(count);
+        } else {
+            append(detail::value_initialized{}, count - static_cast<size_type>(size_));
+        }
+    }
+
+    void resize(size_type count, const T& value) {
+        if (count <= size_) {
+            truncate(count);
+        } else {
+            append(detail::repeated<T>{std::addressof(value)},
+                   count - static_cast<size_type>(size_));
+        }
+    }
+
+    void clear() noexcept { truncate(0); }
+
+    /// Unequal allocators that do not propagate: exchanges the elements one by one, which can
+    /// fail. Both blocks are allocated before any element moves.
+    void swap(shm_vector& other) noexcept(traits::propagate_on_container_swap::value ||
+                                          traits::is_always_equal::value) {
+        if constexpr (traits::propagate_on_container_swap::value) {
+            std::ranges::swap(alloc_, other.alloc_);
+            exchange_words(other);
+        } else if (has_allocator_of(other)) {
+            exchange_words(other);
+        } else {
+            shm_vector mine(alloc_);
+            shm_vector theirs(other.alloc_);
+            operation section(alloc_);
+            operation other_section(other.alloc_);
+            mine.allocate_room(other.size());
+            theirs.allocate_room(size());
+            mine.append_moved(other);
+            theirs.append_moved(*this);
+            exchange_words(mine);
+            other.exchange_words(theirs);
+        }
+    }
+
+  private:
+    // Called in the constructors, not in the class: the class may be named with an incomplete T,
+    // and is instantiated with any T and Allocator while a deduction guide is looked up.
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
+                      "shm_vector<T>: T must be an object type without const and volatile");
+        static_assert(std::same_as<typename traits::value_type, T>,
+                      "shm_vector<T, Allocator>: the allocator's value_type must be T");
+        if constexpr (detail::is_shm_allocator<Allocator>) {
+            static_assert(detail::assert_shareable<T>());
+            static_assert(sizeof(shm_vector) == 32 && alignof(shm_vector) == 8);
+        }
+    }
+
+    // *this is empty.
+    void take_or_move(shm_vector& other) {
+        if (has_allocator_of(other)) {
+            take_words(other);
+        } else {
+            append_moved(other);
+        }
+    }
+};
+
+// Whatever T is: T is checked when a vector is constructed.
+template <class T>
+inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_vector<T, shm_allocator<T>>> = true;
+
+} // namespace detail
+
+// The name leaves out the allocator, and changes with the layout of the vector.
+template <class T>
+struct type_description<shm_vector<T, shm_allocator<T>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_vector<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <std::input_iterator InputIterator,
+          detail::allocator_like Allocator = shm_allocator<std::iter_value_t<InputIterator>>>
+shm_vector(InputIterator, InputIterator, Allocator = Allocator())
+    -> shm_vector<std::iter_value_t<InputIterator>, Allocator>;
+
+template <std::ranges::input_range Range,
+          detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
+shm_vector(from_range_t, Range&&, Allocator = Allocator())
+    -> shm_vector<std::ranges::range_value_t<Range>, Allocator>;
+
+template <class T, class Allocator>
+void swap(shm_vector<T, Allocator>& a, shm_vector<T, Allocator>& b) noexcept(noexcept(a.swap(b))) {
+    a.swap(b);
+}
+
+/// Erases the elements for which the predicate holds; returns how many there were.
+template <class T, class Allocator, class Predicate>
+typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& vector,
+                                                      Predicate predicate) {
+    T* kept = vector.begin();
+    T* const last = vector.end();
+    while (kept != last && !static_cast<bool>(predicate(*kept))) {
+        ++kept;
+    }
+    if (kept == last) {
+        return 0;
+    }
+    detail::undo_scope<Allocator> section(vector.get_allocator());
+    section.elements(kept, static_cast<std::size_t>(last - kept) * sizeof(T));
+    for (T* element = kept + 1; element != last; ++element) {
+        if (!static_cast<bool>(predicate(*element))) {
+            *kept++ = std::move(*element);
+        }
+    }
+    const auto erased = static_cast<typename shm_vector<T, Allocator>::size_type>(last - kept);
+    vector.erase(kept, last);
+    return erased;
+}
+
+/// Erases the elements equal to the value, which must not be one of them; returns how many there
+/// were.
+template <class T, class Allocator, class U = T>
+typename shm_vector<T, Allocator>::size_type erase(shm_vector<T, Allocator>& vector,
+                                                   const U& value) {
+    return erase_if(vector, [&value](const T& element) { return element == value; });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A ring of the last loans: as shm_broadcast, but every reader gets a loan of the same object, for
+/// frames and other large records that several processes look at without copying them. The ring
+/// holds the last `capacity` objects until others are published after them; so a pool for it has
+/// that many more than are in use.
+///
+/// Writers and readers take a lock for a moment, and change counts in the segment: nothing works
+/// through read-only views. Writers do not wait for readers that are slow or stopped elsewhere; a
+/// reader that is too slow learns from missed() how many loans it has not got.
+///
+/// *Errors* of all functions but those that say otherwise: those of shm_guarded and of copying a
+/// shm_loan, for instance errc::unsupported for an object of another segment; then nothing has
+/// changed. *Complexity*: that of shm_guarded and of copying a shm_loan; constant. *Thread and
+/// process safety*: every member but the constructor and the destructor may be called by any number
+/// of threads of any number of processes; a subscription belongs to one thread at a time. *If the
+/// process is killed* while it publishes: the loan has been published, or goes back; what the
+/// process has read goes back. *In a section*, publishing and closing are a part of it: others wait
+/// until the outermost section ends, and if that is undone, so is the change.
+template <class T, class Waiting>
+class shm_broadcast<shm_loan<T>, Waiting> {
+    using loan = shm_loan<T>;
+    using words = shm_guarded<std::uint64_t>;
+
+  public:
+    using value_type = loan;
+    using size_type = std::size_t;
+    using allocator_type = shm_allocator<loan>;
+
+    /// Keeps the last `capacity` loans, or more: it is rounded up to a power of two. *Errors*:
+    /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
+    template <std::integral Capacity>
+    explicit shm_broadcast(Capacity capacity, const allocator_type& allocator = allocator_type())
+        : ring_(detail::broadcast_capacity(static_cast<std::uint64_t>(capacity), sizeof(loan)),
+                allocator) {}
+
+    shm_broadcast(const shm_broadcast&) = delete;
+    shm_broadcast& operator=(const shm_broadcast&) = delete;
+
+    /// The objects in the ring go back. No thread may use it any more, nor a subscription to it.
+    ~shm_broadcast() = default;
+
+    // ---- writing
+
+    /// Publishes a loan. Returns false, with the argument unchanged, once the broadcast is closed.
+    bool publish(const loan& value) { return publish(loan(value)); }
+
+    /// @copydoc publish
+    bool publish(loan&& value) {
+        return put(value, [this] { return state_.lock(); });
+    }
+
+    /// With errc::closed, and the errors of locking.
+    bool publish(const loan& value, std::error_code& ec) { return publish(loan(value), ec); }
+
+    /// @copydoc publish
+    bool publish(loan&& value, std::error_code& ec) {
+        return told(put(value, [&] { return state_.lock(ec); }), ec);
+    }
+
+    /// Does not wait for another thread that publishes or reads: then it returns false.
+    bool try_publish(const loan& value) { return try_publish(loan(value)); }
+
+    /// @copydoc try_publish
+    bool try_publish(loan&& value) {
+        return put(value, [this] { return state_.try_lock(); });
+    }
+
+    /// With errc::busy or closed, and the errors of locking.
+    bool try_publish(const loan& value, std::error_code& ec) {
+        return try_publish(loan(value), ec);
+    }
+
+    /// @copydoc try_publish
+    bool try_publish(loan&& value, std::error_code& ec) {
+        return told(put(value, [&] { return locked(state_.try_lock(ec), errc::busy, ec); }), ec);
+    }
+
+    /// Waits for other threads no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    bool publish_for(loan value, const Duration& patience) {
+        return put(value, [&] { return state_.try_lock_for(patience); });
+    }
+
+    /// With std::errc::timed_out or errc::closed, and the errors of locking.
+    template <detail::duration_like Duration>
+    bool publish_for(loan value, const Duration& patience, std::error_code& ec) {
+        return told(put(value,
+                        [&] {
+                            return locked(state_.try_lock_for(patience, ec), std::errc::timed_out,
+                                          ec);
+                        }),
+                    ec);
+    }
+
+    /// Waits for other threads no longer than until `moment`, a std::chrono::time_point.
+    template <detail::time_point_like TimePoint>
+    bool publish_until(loan value, const TimePoint& moment) {
+        return put(value, [&] { return state_.try_lock_until(moment); });
+    }
+
+    /// With std::errc::timed_out or errc::closed, and the errors of locking.
+    template <detail::time_point_like TimePoint>
+    bool publish_until(loan value, const TimePoint& moment, std::error_code& ec) {
+        return told(put(value,
+                        [&] {
+                            return locked(state_.try_lock_until(moment, ec), std::errc::timed_out,
+                                          ec);
+                        }),
+                    ec);
+    }
+
+    /// No more loans will come: publishing fails, and readers that have read everything learn it.
+    /// Closing twice has no effect.
+    void close() {
+        *state_.lock() |= closed;
+        wake();
+    }
+
+    /// With the errors of locking.
+    void close(std::error_code& ec) {
+        if (const auto mine = state_.lock(ec)) {
+            *mine |= closed;
+        }
+        wake();
+    }
+
+    // ---- reading
+
+    /// What one reader has read. It belongs to one process, and must not outlive its mapping of the
+    /// broadcast. Copying it makes another reader at the same loan.
+    ///
+    /// The functions that take an error_code report why they return nothing: errc::empty,
+    /// std::errc::timed_out, or errc::closed once the broadcast is closed and everything read.
+    class subscription {
+      public:
+        /// A loan of the next object; waits for it. Nothing once the broadcast is closed and all is
+        /// read. *Errors*: also errc::section_open if it would wait while the thread has a section
+        /// open in the segment, during which nobody else can publish.
+        [[nodiscard]] std::optional<loan> next() {
+            return received([&](loan& into) { return take(into, detail::deadline::never()); });
+        }
+
+        /// With errc::closed.
+        [[nodiscard]] std::optional<loan> next(std::error_code& ec) {
+            return received(std::errc::timed_out, ec,
+                            [&](loan& into) { return take(into, detail::deadline::never()); });
+        }
+
+        /// A loan of the next object, if there is one at once. *Errors*: those of locking.
+        [[nodiscard]] std::optional<loan> try_next() {
+            return received([&](loan& into) { return take_at_once(into); });
+        }
+
+        /// With errc::empty or closed.
+        [[nodiscard]] std::optional<loan> try_next(std::error_code& ec) {
+            return received(errc::empty, ec, [&](loan& into) { return take_at_once(into); });
+        }
+
+        /// Waits no longer than `patience`, a std::chrono::duration. *Errors*: as for next().
+        template <detail::duration_like Duration>
+        [[nodiscard]] std::optional<loan> next_for(const Duration& patience) {
+            return received([&](loan& into) { return take(into, detail::deadline_in(patience)); });
+        }
+
+        /// With std::errc::timed_out or errc::closed.
+        template <detail::duration_like Duration>
+        [[nodiscard]] std::optional<loan> next_for(const Duration& patience, std::error_code& ec) {
+            return received(std::errc::timed_out, ec,
+                            [&](loan& into) { return take(into, detail::deadline_in(patience)); });
+        }
+
+        /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. *Errors*:
+        /// as for next().
+        template <detail::time_point_like TimePoint>
+        [[nodiscard]] std::optional<loan> next_until(const TimePoint& moment) {
+            return received([&](loan& into) { return take_until(into, moment); });
+        }
+
+        /// With std::errc::timed_out or errc::closed.
+        template <detail::time_point_like TimePoint>
+        [[nodiscard]] std::optional<loan> next_until(const TimePoint& moment, std::error_code& ec) {
+            return received(std::errc::timed_out, ec,
+                            [&](loan& into) { return take_until(into, moment); });
+        }
+
+        /// A descriptor for epoll(7) and the like: as that of any shm_broadcast. *Errors*: EMFILE,
+        /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
+        [[nodiscard]] event_descriptor native_event() {
+            return followed(detail::event_access::watch(in_->events(), position_));
+        }
+
+        /// @copydoc native_event
+        [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+            return followed(detail::event_access::watch(in_->events(), ec, position_));
+        }
+
+        /// How many loans this reader could not get any more, since the last call.
+        [[nodiscard]] std::uint64_t missed() noexcept { return std::exchange(missed_, 0); }
+
+      private:
+        friend shm_broadcast;
+
+        subscription(shm_broadcast& in, std::uint64_t position) noexcept
+            : in_(&in), position_(position) {}
+
+        event_descriptor followed(event_descriptor events) noexcept {
+            detail::event_access::follow(events, events_);
+            return events;
+        }
+
+        detail::outcome take_at_once(loan& into) {
+            const auto mine = in_->state_.lock();
+            const std::uint64_t end = *mine / one;
+            if (position_ >= end) {
+                events_.tell(position_);
+                return (*mine & closed) != 0 ? detail::outcome::closed : detail::outcome::blocked;
+            }
+            const std::uint64_t oldest = in_->oldest(end);
+            const std::uint64_t next = position_ < oldest ? oldest : position_;
+            into = in_->place(next);
+            missed_ += next - position_;
+            position_ = next + 1;
+            return detail::outcome::done;
+        }
+
+        detail::outcome take(loan& into, detail::deadline until) {
+            const detail::outcome result = take_at_once(into);
+            if (result != detail::outcome::blocked) {
+                return result;
+            }
+            if (detail::open_transaction(in_->ring_.get_allocator().header()) != nullptr) {
+                detail::raise(errc::section_open, "shm_broadcast: waiting for a loan in a section, "
+                                                  "during which nobody else publishes");
+            }
+            auto attempt = [&] { return take_at_once(into); };
+            return detail::await<Waiting>(in_->arrivals_, attempt, until).what;
+        }
+
+        template <class TimePoint>
+        detail::outcome take_until(loan& into, const TimePoint& moment) {
+            detail::outcome result = detail::outcome::blocked;
+            detail::until_moment(moment, [&](detail::deadline until) {
+                result = take(into, until);
+                return result != detail::outcome::blocked;
+            });
+            return result;
+        }
+
+        template <class Get>
+        static std::optional<loan> received(const Get& get) {
+            std::optional<loan> result(std::in_place);
+            if (get(*result) != detail::outcome::done) {
+                result.reset();
+            }
+            return result;
+        }
+
+        template <class Code, class Get>
+        static std::optional<loan> received(Code not_now, std::error_code& ec, const Get& get) {
+            return received([&](loan& into) {
+                const detail::outcome result = get(into);
+                ec = result == detail::outcome::done     ? std::error_code()
+                     : result == detail::outcome::closed ? make_error_code(errc::closed)
+                                                         : make_error_code(not_now);
+                return result;
+            });
+        }
+
+        shm_broadcast* in_;
+        std::uint64_t position_;
+        std::uint64_t missed_ = 0;
+        detail::event_position events_; // is told when there are no more loans
+    };
+
+    /// A reader that gets all loans from the next one on, or from the oldest that is still there.
+    [[nodiscard]] subscription subscribe(from where = from::now) COHOLD_LIFETIMEBOUND {
+        const std::uint64_t end = published();
+        return subscription(*this, where == from::now ? end : oldest(end));
+    }
+
+    /// How many loans have been published so far.
+    [[nodiscard]] std::uint64_t published() const { return *state_.lock() / one; }
+
+    [[nodiscard]] bool is_closed() const { return (*state_.lock() & closed) != 0; }
+
+    /// The argument of the constructor, rounded up to a power of two. No errors.
+    [[nodiscard]] std::size_t capacity() const noexcept { return ring_.size(); }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return ring_.get_allocator(); }
+
+  private:
+    // The state: {how many are published:63 | closed:1}.
+    static constexpr std::uint64_t closed = 1;
+    static constexpr std::uint64_t one = 2;
+
+    [[nodiscard]] loan& place(std::uint64_t position) noexcept {
+        return ring_[static_cast<std::size_t>(position & (ring_.size() - 1))];
+    }
+
+    [[nodiscard]] std::uint64_t oldest(std::uint64_t end) const noexcept {
+        return end > ring_.size() ? end - ring_.size() : 0;
+    }
+
+    // The loan that was there ends after the section: only then is its object available.
+    template <class Lock>
+    bool put(loan& value, const Lock& lock) {
+        loan before;
+        {
+            const auto mine = lock();
+            if (!mine || (*mine & closed) != 0) {
+                return false;
+            }
+            loan& here = place(*mine / one);
+            before = std::move(here);
+            here = std::move(value);
+            *mine += one;
+        }
+        wake();
+        return true;
+    }
+
+    void wake() noexcept {
+        if (arrivals_.awaited()) [[unlikely]] {
+            arrivals_.wake_all();
+        }
+    }
+
+    template <class Guard, class Code>
+    static Guard locked(Guard mine, Code not_now, std::error_code& ec) noexcept {
+        if (!mine && !ec) {
+            ec = make_error_code(not_now);
+        }
+        return mine;
+    }
+
+    static bool told(bool published, std::error_code& ec) noexcept {
+        if (!published && !ec) {
+            ec = make_error_code(errc::closed);
+        }
+        return published;
+    }
+
+    // For a subscription: `seen` is where it is.
+    [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
+        const auto look = [](const void* object, bool /*thorough*/,
+                             std::atomic<std::uint64_t>& seen) noexcept {
+            const auto& in = *static_cast<const shm_broadcast*>(object);
+            std::error_code ec;
+            const auto mine = in.state_.lock(ec);
+            return mine &&
+                   (*mine / one > seen.load(std::memory_order_acquire) || (*mine & closed) != 0);
+        };
+        return {this, look, &arrivals_, detail::event_source::way::all};
+    }
+
+    mutable words state_{std::uint64_t{0}};
+    mutable detail::wait_word arrivals_;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
+    shm_vector<loan> ring_;
+};
+
+/// Described as "shm_broadcast_of_loans<i32>": its bytes are not those of other broadcasts.
+template <class T, class Waiting>
+struct type_description<shm_broadcast<shm_loan<T>, Waiting>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_broadcast_of_loans<");
         out.type<T>();
         out.text(">");
     }
@@ -27395,83 +29891,6 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// What containers over which one can iterate have in common: their types, begin() and end() in all
-// their forms, and their size.
-#ifndef COHOLD_CONTAINER_DETAIL_ITERABLE_HPP
-#define COHOLD_CONTAINER_DETAIL_ITERABLE_HPP
-
-#include <cstddef>
-#include <iterator>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// The storage has the types value_type, allocator_type, size_type, iterator and const_iterator; and
-// begin() and end(), from whose results both iterators can be made.
-template <class Storage>
-class iterable : protected Storage {
-  protected:
-    using Storage::Storage;
-
-  public:
-    using typename Storage::allocator_type;
-    using typename Storage::const_iterator;
-    using typename Storage::iterator;
-    using typename Storage::size_type;
-    using typename Storage::value_type;
-    using difference_type = std::ptrdiff_t;
-    using reference = value_type&;
-    using const_reference = const value_type&;
-    using pointer = typename std::allocator_traits<allocator_type>::pointer;
-    using const_pointer = typename std::allocator_traits<allocator_type>::const_pointer;
-    using reverse_iterator = std::reverse_iterator<iterator>;
-    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return Storage::alloc_; }
-
-    [[nodiscard]] iterator begin() noexcept { return iterator(Storage::begin()); }
-
-    [[nodiscard]] const_iterator begin() const noexcept { return const_iterator(Storage::begin()); }
-
-    [[nodiscard]] iterator end() noexcept { return iterator(Storage::end()); }
-
-    [[nodiscard]] const_iterator end() const noexcept { return const_iterator(Storage::end()); }
-
-    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
-
-    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
-
-    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
-
-    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
-        return const_reverse_iterator(end());
-    }
-
-    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
-
-    [[nodiscard]] const_reverse_iterator rend() const noexcept {
-        return const_reverse_iterator(begin());
-    }
-
-    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
-
-    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
-
-    [[nodiscard]] bool empty() const noexcept { return Storage::size() == 0; }
-
-    [[nodiscard]] size_type size() const noexcept { return Storage::size(); }
-
-    [[nodiscard]] size_type max_size() const noexcept { return Storage::max_size(); }
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -36390,577 +38809,6 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// shm_pool and shm_loan: a fixed number of objects that are lent to one process after another,
-// which pass them on without copying.
-#ifndef COHOLD_CONTAINER_SHM_POOL_HPP
-#define COHOLD_CONTAINER_SHM_POOL_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <system_error>
-#include <type_traits>
-#include <utility>
-
-// The part of shm_pool that does not depend on its elements.
-#ifndef COHOLD_CONTAINER_DETAIL_LOAN_POOL_HPP
-#define COHOLD_CONTAINER_DETAIL_LOAN_POOL_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <system_error>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// The blocks of a pool are those of objects that pointers share: recovery of a dead participant
-/// drops its references to them as to any other object. A block that loses its last reference goes
-/// back to the list in `pool_`, in the same change of the heap.
-class loan_pool {
-  public:
-    // Throws errc::invalid_size, and the allocator's errors.
-    [[gnu::cold]] loan_pool(std::uint64_t count, std::uint64_t size, std::uint64_t alignment,
-                            const shm_allocator<std::uint64_t>& allocator);
-
-    loan_pool(const loan_pool&) = delete;
-    loan_pool& operator=(const loan_pool&) = delete;
-
-    [[gnu::cold]] ~loan_pool();
-
-    // A block for `into`, which is outside the segment. Waits until the deadline; null: in vain.
-    // *Errors*: those of take_hold.
-    [[nodiscard]] bool lend(shared_words& into, deadline until, std::error_code& ec) noexcept;
-
-    // Wakes those that wait, when a loan from a pool ends. Called before: what to tell after.
-    [[nodiscard]] static loan_pool* waited_for(const shared_words& loan) noexcept;
-
-    void tell() noexcept { returned_.wake_all(); }
-
-    // An object is available, or will be after recovery.
-    [[nodiscard]] event_source events() noexcept;
-
-    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
-
-    [[nodiscard]] std::uint64_t available() const noexcept { return read(pool_.available); }
-
-    [[nodiscard]] std::uint64_t least_available() const noexcept { return read(pool_.least); }
-
-    // Calls visit(number of the block, pid) for each process that holds a block itself, and with
-    // pid 0 for each block that lies in an element of the segment.
-    template <class Visit>
-    void each_holder(const Visit& visit) const {
-        const segment_header& header = *allocator_.header();
-        for (std::uint64_t i = 0; i < count_; ++i) {
-            const shared_block* const block = block_at(i);
-            if (block == nullptr) {
-                continue;
-            }
-            if (read(block->counts[0]) != 0) {
-                visit(i, 0u);
-            }
-            each_participant(header, [&](owner_word each, const participant_slot& slot) {
-                const std::uint32_t number = slot_of(each);
-                if ((read(block->holders(reference::strong)[number / 64]) >> number % 64 & 1) !=
-                    0) {
-                    visit(i, slot.pid.load(std::memory_order_relaxed));
-                }
-            });
-        }
-    }
-
-    // While nobody else knows the pool.
-    template <class Visit>
-    void each_object(const Visit& visit) {
-        for (std::uint64_t i = 0; i < count_; ++i) {
-            visit(reinterpret_cast<char*>(allocator_.header()) + block_at(i)->object);
-        }
-    }
-
-  private:
-    [[nodiscard]] static std::uint64_t read(const std::uint64_t& word) noexcept {
-        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
-    }
-
-    [[nodiscard, gnu::cold]] const shared_block* block_at(std::uint64_t index) const noexcept;
-
-    [[nodiscard]] outcome try_lend(shared_words& into, bool thorough, std::error_code& ec) noexcept;
-
-    // Frees what has been made so far, or belongs to the pool still.
-    void free_blocks(std::uint64_t made) noexcept;
-
-    shared_pool pool_{};
-    shm_allocator<std::uint64_t> allocator_;
-    offset_ptr<std::uint64_t> blocks_{}; // offsets
-    std::uint64_t count_ = 0;
-    wait_word returned_;
-    [[maybe_unused]] std::uint32_t unused_ = 0;
-};
-
-static_assert(sizeof(loan_pool) == 64);
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for loan_pool.hpp.
-#ifndef COHOLD_CONTAINER_DETAIL_LOAN_POOL_IPP
-#define COHOLD_CONTAINER_DETAIL_LOAN_POOL_IPP
-
-
-#include <cstring>
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-COHOLD_INLINE loan_pool::loan_pool(std::uint64_t count, std::uint64_t size, std::uint64_t alignment,
-                                   const shm_allocator<std::uint64_t>& allocator)
-    : allocator_(allocator) {
-    const error_context context("construct", "shm_pool", "");
-    constexpr std::uint64_t most = 1u << 31;
-    if (count == 0 || count > most) {
-        raise(errc::invalid_size, "elements: expected 1 to %llu, found %lld",
-              static_cast<unsigned long long>(most), static_cast<long long>(count));
-    }
-    undo_scope<shm_allocator<std::uint64_t>> section(allocator_);
-    blocks_ = allocator_.allocate(static_cast<std::size_t>(count));
-    segment_header& header = allocator_.bound_header();
-    char* const base = reinterpret_cast<char*>(&header);
-    const std::uint32_t words = holder_words(header);
-    const std::uint64_t distance = object_distance(words, alignment);
-    pool_.self = static_cast<std::uint64_t>(reinterpret_cast<char*>(this) - base);
-    std::error_code ec;
-    for (; count_ < count; ++count_) {
-        void* const made = allocate(header, distance + size, alignment < 16 ? 16 : alignment, ec);
-        if (ec) {
-            free_blocks(count_);
-            raise_if(ec);
-        }
-        const auto offset = static_cast<std::uint64_t>(static_cast<char*>(made) - base);
-        auto* const block = ::new (made)
-            shared_block{0,         pool_.free,
-                         offset,    0,
-                         {0, 0},    shared_block::state_of(shared_state::pooled, words),
-                         0,         offset + distance,
-                         pool_.self};
-        std::memset(block->holders(reference::strong), 0, 16 * std::size_t{words});
-        blocks_[static_cast<std::ptrdiff_t>(count_)] = offset;
-        pool_.free = offset;
-    }
-    pool_.available = count;
-    pool_.least = count;
-}
-
-COHOLD_INLINE loan_pool::~loan_pool() {
-    if (count_ == 0) {
-        return; // destroyed already, by a process that was killed afterwards
-    }
-    const report_keeper keeper;
-    undo_scope<shm_allocator<std::uint64_t>> section(allocator_, without_journal::happens);
-    section.words(this, this, sizeof *this);
-    free_blocks(count_);
-    count_ = 0;
-    pool_ = {};
-    keep_stores_of(this);
-}
-
-COHOLD_INLINE void loan_pool::free_blocks(std::uint64_t made) noexcept {
-    segment_header& header = allocator_.bound_header();
-    std::error_code ec;
-    const owner_word me = participant_of(header, ec);
-    for (std::uint64_t i = 0; i < made && !ec; ++i) {
-        shared_block* block = nullptr;
-        {
-            const patience::lifted unlimited;
-            heap::change change(heap::of(header), me);
-            block = shared_block_at(header, change, blocks_[static_cast<std::ptrdiff_t>(i)]);
-            if (block == nullptr || block->pool != pool_.self) {
-                continue;
-            }
-            if (block->now() != shared_state::pooled) {
-                change.set(block->pool, 0); // it is freed by its last holder
-                continue;
-            }
-        }
-        deallocate(header, block);
-    }
-    deallocate(header, blocks_.get());
-    blocks_ = nullptr;
-}
-
-COHOLD_INLINE const shared_block* loan_pool::block_at(std::uint64_t index) const noexcept {
-    const segment_header& header = *allocator_.header();
-    const std::uint64_t offset = read(blocks_.get()[index]);
-    const std::uint64_t size = bounded_size(header);
-    if (offset < control_bytes || offset % 16 != 0 || offset >= size ||
-        size - offset < object_distance(holder_words(header), 16)) {
-        return nullptr;
-    }
-    const auto* const block =
-        reinterpret_cast<const shared_block*>(reinterpret_cast<const char*>(&header) + offset);
-    return block->words() == holder_words(header) ? block : nullptr;
-}
-
-COHOLD_INLINE outcome loan_pool::try_lend(shared_words& into, bool thorough,
-                                          std::error_code& ec) noexcept {
-    segment_header* const header = allocator_.header();
-    if (header == nullptr) {
-        fail(ec, errc::no_segment, "a shm_pool must be in a segment");
-        return outcome::closed;
-    }
-    if (available() == 0 && !thorough) {
-        return outcome::blocked;
-    }
-    shared_hold* hold = take_hold_of_pooled(*header, pool_, ec);
-    if (hold == nullptr && !ec) {
-        // Perhaps dead processes have the others.
-        const owner_word me = participant_of(*header, ec);
-        if (!ec && recover_all(*header, me) != 0) {
-            hold = take_hold_of_pooled(*header, pool_, ec);
-        }
-    }
-    if (hold == nullptr) {
-        return ec ? outcome::closed : outcome::blocked;
-    }
-    into.adopt(*hold->block, reinterpret_cast<char*>(header) + hold->block->object, *hold);
-    return outcome::done;
-}
-
-COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
-                                   std::error_code& ec) noexcept {
-    outcome result = try_lend(into, true, ec);
-    if (result == outcome::blocked && until.nanoseconds != at_once.nanoseconds) {
-        std::uint32_t attempts = 0;
-        const auto attempt = [&]() noexcept {
-            return try_lend(into, ++attempts > waiting::adaptive::spins, ec);
-        };
-        result = await<waiting::adaptive>(returned_, attempt, until).what;
-    }
-    return result == outcome::done;
-}
-
-COHOLD_INLINE event_source loan_pool::events() noexcept {
-    const auto look = [](const void* object, bool thorough,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        const auto& pool = *static_cast<const loan_pool*>(object);
-        const segment_header* const header = pool.allocator_.header();
-        bool available = pool.available() != 0;
-        if (!available && thorough && header != nullptr) {
-            each_participant(*header, [&](owner_word each, const participant_slot& /*slot*/) {
-                available = available || !is_alive(*header, each);
-            });
-        }
-        return available;
-    };
-    return {this, look, &returned_, event_source::way::all};
-}
-
-COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
-    if (loan.is_null()) {
-        return nullptr;
-    }
-    shared_block& block = *loan.block();
-    auto* const pool =
-        reinterpret_cast<loan_pool*>(block.pool != 0 ? pool_of(block.header(), block) : nullptr);
-    return pool != nullptr && pool->returned_.awaited() ? pool : nullptr;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-template <class T>
-class shm_pool;
-
-/// Holds an object of a shm_pool, as shm_shared_ptr holds its object. It may lie in the segment of
-/// the pool, as an element of a queue, a vector or a map, or as a member there, or outside, for
-/// example on a stack. Moving it hands the object on; a copy holds the same object. When the last
-/// one ends, the object goes back to the pool.
-///
-/// *Thread and process safety*: as for shm_shared_ptr. *If the process is killed*: its loans
-/// outside the segment end; those in the segment stay. *Errors* of copying, moving and assigning:
-/// those of shm_shared_ptr. *Complexity*: constant.
-template <class T>
-class shm_loan {
-  public:
-    using element_type = T;
-
-    /// Holds nothing.
-    shm_loan() noexcept = default;
-
-    shm_loan(std::nullptr_t) noexcept {} // NOLINT: converts as that of a pointer in std
-
-    shm_loan(const shm_loan& other) {
-        words_.copy(other.words_, other.words_.object(), strong, strong);
-    }
-
-    shm_loan(shm_loan&& other) noexcept {
-        words_.move(other.words_, other.words_.object(), strong);
-    }
-
-    ~shm_loan() {
-        detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
-        words_.end(strong);
-        tell(waited);
-    }
-
-    shm_loan& operator=(const shm_loan& other) {
-        if (this != __builtin_addressof(other)) {
-            detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
-            words_.assign(other.words_, other.words_.object(), strong, strong);
-            tell(waited);
-        }
-        return *this;
-    }
-
-    shm_loan& operator=(shm_loan&& other) {
-        if (this != __builtin_addressof(other)) {
-            detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
-            words_.assign_moved(other.words_, other.words_.object(), strong);
-            tell(waited);
-        }
-        return *this;
-    }
-
-    shm_loan& operator=(std::nullptr_t) noexcept {
-        reset();
-        return *this;
-    }
-
-    /// Holds nothing any more.
-    void reset() noexcept {
-        detail::loan_pool* const waited = detail::loan_pool::waited_for(words_);
-        words_.clear(strong);
-        tell(waited);
-    }
-
-    void swap(shm_loan& other) { words_.swap(other.words_, strong); }
-
-    friend void swap(shm_loan& a, shm_loan& b) { a.swap(b); }
-
-    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(words_.object()); }
-
-    [[nodiscard]] T& operator*() const noexcept { return *get(); }
-
-    [[nodiscard]] T* operator->() const noexcept { return get(); }
-
-    [[nodiscard]] explicit operator bool() const noexcept { return !words_.is_null(); }
-
-    /// How many loans hold the object: those in the segment and those of this process, plus one for
-    /// each other process that has any.
-    [[nodiscard]] std::size_t use_count() const noexcept { return words_.use_count(); }
-
-    [[nodiscard]] friend bool operator==(const shm_loan& a, const shm_loan& b) noexcept {
-        return a.get() == b.get();
-    }
-
-    [[nodiscard]] friend bool operator==(const shm_loan& a, std::nullptr_t) noexcept { return !a; }
-
-  private:
-    friend shm_pool<T>;
-
-    static constexpr detail::reference strong = detail::reference::strong;
-
-    static void tell(detail::loan_pool* waited) noexcept {
-        if (waited != nullptr) [[unlikely]] {
-            waited->tell();
-        }
-    }
-
-    detail::shared_words words_;
-};
-
-/// A fixed number of objects of type T in a segment, made once and lent again and again: frames,
-/// buffers, large records. loan() takes one out; the holder of the loan may write to the object,
-/// and pass the loan on through queues and other containers of the segment, which costs the same
-/// for any size. The object goes back when its last loan ends, or when the last process that holds
-/// it has been killed.
-///
-/// Objects are not cleared or constructed anew in between: a loan finds what was left there. T is
-/// destroyed trivially, so it owns no memory; make_shm_shared is for objects that do.
-///
-/// *Thread and process safety*: every member but constructor and destructor may be called by any
-/// number of threads of any number of processes. *If the process is killed*: its loans go back, by
-/// recovery, which loan() starts if no object is available. *Complexity*: constant: a change of the
-/// heap, under its lock.
-template <class T>
-class shm_pool {
-  public:
-    using value_type = T;
-    using size_type = std::size_t;
-    using allocator_type = shm_allocator<T>;
-
-    /// Makes `count` objects, with T's default constructor. *Errors*: errc::invalid_size if it is
-    /// 0, negative or more than 2^31; the allocator's errors, and then nothing stays.
-    template <std::integral Count>
-    explicit shm_pool(Count count, const allocator_type& allocator = allocator_type())
-        : pool_(static_cast<std::uint64_t>(count), sizeof(T), alignof(T), allocator) {
-        static_assert(detail::assert_shareable<T>());
-        static_assert(std::is_trivially_destructible_v<T> && std::is_default_constructible_v<T>,
-                      "cohold: the objects of a shm_pool are used again without being destroyed, "
-                      "so they must own nothing: use make_shm_shared for others");
-        if constexpr (!std::is_trivially_default_constructible_v<T>) {
-            pool_.each_object([](void* object) { ::new (object) T(); });
-        }
-    }
-
-    shm_pool(const shm_pool&) = delete;
-    shm_pool& operator=(const shm_pool&) = delete;
-
-    /// Objects that are still lent are freed by their last loans.
-    ~shm_pool() = default;
-
-    /// An object; waits until one is available. *Errors*: those of attaching; errc::out_of_space if
-    /// this process has no memory for the loan.
-    [[nodiscard]] shm_loan<T> loan() { return lend(detail::deadline::never()); }
-
-    /// Does not wait: the loan holds nothing if no object is available. *Errors*: as for loan().
-    [[nodiscard]] shm_loan<T> try_loan() { return lend(detail::at_once); }
-
-    /// Waits no longer than `patience`, a std::chrono::duration. *Errors*: as for loan().
-    template <detail::duration_like Duration>
-    [[nodiscard]] shm_loan<T> loan_for(const Duration& patience) {
-        return lend(detail::deadline_in(patience));
-    }
-
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. *Errors*: as
-    /// for loan().
-    template <detail::time_point_like TimePoint>
-    [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment) {
-        shm_loan<T> made;
-        detail::until_moment(moment, [&](detail::deadline until) {
-            made = lend(until);
-            return static_cast<bool>(made);
-        });
-        return made;
-    }
-
-    // With errc::empty if no object is available, or std::errc::timed_out.
-
-    [[nodiscard]] shm_loan<T> loan(std::error_code& ec) noexcept {
-        return lend(detail::deadline::never(), errc::empty, ec);
-    }
-
-    [[nodiscard]] shm_loan<T> try_loan(std::error_code& ec) noexcept {
-        return lend(detail::at_once, errc::empty, ec);
-    }
-
-    template <detail::duration_like Duration>
-    [[nodiscard]] shm_loan<T> loan_for(const Duration& patience, std::error_code& ec) noexcept {
-        return lend(detail::deadline_in(patience), std::errc::timed_out, ec);
-    }
-
-    template <detail::time_point_like TimePoint>
-    [[nodiscard]] shm_loan<T> loan_until(const TimePoint& moment, std::error_code& ec) {
-        shm_loan<T> made;
-        detail::until_moment(moment, [&](detail::deadline until) {
-            made = lend(until, std::errc::timed_out, ec);
-            return ec != std::errc::timed_out;
-        });
-        return made;
-    }
-
-    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
-    /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
-    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() {
-        return detail::event_access::watch(pool_.events());
-    }
-
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
-        return detail::event_access::watch(pool_.events(), ec);
-    }
-
-    /// How many objects are not lent. Those of dead processes count as lent until recovery.
-    [[nodiscard]] size_type available() const noexcept {
-        return static_cast<size_type>(pool_.available());
-    }
-
-    /// How many objects there are.
-    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(pool_.count()); }
-
-    /// The largest number of objects that have been lent at the same time: as many as are needed.
-    [[nodiscard]] size_type high_water() const noexcept {
-        return static_cast<size_type>(pool_.count() - pool_.least_available());
-    }
-
-    /// Calls visit(std::size_t object, pid_t process) for each process that holds an object, and
-    /// with process 0 for an object with loans in the segment. An estimate while other threads use
-    /// the pool. It works with read-only mappings, too. Throws what visit throws.
-    template <class Visit>
-    void visit_holders(const Visit& visit) const {
-        pool_.each_holder([&](std::uint64_t object, std::uint32_t process) {
-            visit(static_cast<size_type>(object), static_cast<int>(process));
-        });
-    }
-
-  private:
-    [[nodiscard]] shm_loan<T> lend(detail::deadline until) {
-        std::error_code ec;
-        shm_loan<T> made;
-        static_cast<void>(pool_.lend(made.words_, until, ec));
-        detail::raise_if(ec);
-        return made;
-    }
-
-    template <class Code>
-    [[nodiscard]] shm_loan<T> lend(detail::deadline until, Code not_now,
-                                   std::error_code& ec) noexcept {
-        detail::clear(ec);
-        shm_loan<T> made;
-        if (!pool_.lend(made.words_, until, ec) && !ec) {
-            ec = make_error_code(not_now);
-        }
-        return made;
-    }
-
-    detail::loan_pool pool_;
-};
-
-template <class T>
-inline constexpr bool enable_shareable<shm_pool<T>> = true;
-template <class T>
-inline constexpr bool enable_shareable<shm_loan<T>> = true;
-
-namespace detail {
-
-template <class T>
-inline constexpr bool saves_itself<shm_loan<T>> = true;
-
-} // namespace detail
-
-template <class T>
-struct type_description<shm_pool<T>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_pool<");
-        out.type<T>();
-        out.text(">");
-    }
-};
-
-template <class T>
-struct type_description<shm_loan<T>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_loan<");
-        out.type<T>();
-        out.text(">");
-    }
-};
-
-COHOLD_NAMESPACE_END
-
-#endif
 // A bounded queue in shared memory between threads and processes, for one or many producers and
 // consumers.
 #ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
@@ -44340,1465 +46188,6 @@ struct std::hash<cohold::shm_unique_ptr<T>> {
         return std::hash<typename cohold::shm_unique_ptr<T>::pointer>{}(from.get());
     }
 };
-
-#endif
-// shm_vector: std::vector's interface for elements in shared memory, at whatever address each
-// process has mapped them.
-#ifndef COHOLD_CONTAINER_SHM_VECTOR_HPP
-#define COHOLD_CONTAINER_SHM_VECTOR_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <initializer_list>
-#include <iterator>
-#include <span>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
-
-// The three words of a vector (pointer, size, capacity), and every operation that changes them.
-#ifndef COHOLD_CONTAINER_DETAIL_VECTOR_STORAGE_HPP
-#define COHOLD_CONTAINER_DETAIL_VECTOR_STORAGE_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// A number with a type of its own: a store to an element cannot change it, even if that is a
-// std::uint64_t, so a loop that writes elements need not load it again.
-class vector_word {
-  public:
-    constexpr vector_word(std::uint64_t value) noexcept : value_{value} {}
-
-    constexpr operator std::uint64_t() const noexcept { return static_cast<std::uint64_t>(value_); }
-
-  private:
-    enum class number : std::uint64_t {} value_;
-};
-
-// Everything that writes to the words goes through publish (a new block) or commit_size (a new
-// number of elements in the same block), after the elements are complete and before old ones are
-// destroyed. If the process is killed, the vector is as it was before the operation or as after it:
-// an operation is a section in which the words, and the elements that change, were saved.
-// Operations that add elements which own nothing need no section: one store, of the size, makes
-// them permanent.
-template <class T, class Allocator>
-class vector_storage {
-    using traits = std::allocator_traits<Allocator>;
-
-  protected:
-    using pointer = typename traits::pointer;
-    using value_type = T;
-    using allocator_type = Allocator;
-    using size_type = typename traits::size_type;
-    using iterator = T*;
-    using const_iterator = const T*;
-    using builder = element_builder<Allocator>;
-    using block = raw_block<Allocator>;
-    using operation = undo_scope<Allocator>;
-    using record = undo_record<Allocator>;
-    using cover = typename record::cover;
-
-    // Bytes alone: nothing else has to change together with the size.
-    static constexpr bool plain = std::is_trivially_copyable_v<T>;
-
-    vector_storage() noexcept(noexcept(Allocator())) = default;
-
-    template <class Other>
-    explicit vector_storage(Other&& allocator) noexcept : alloc_(std::forward<Other>(allocator)) {}
-
-    vector_storage(const vector_storage&) = delete;
-    vector_storage& operator=(const vector_storage&) = delete;
-
-    // If the vector is in the segment and no section is open, as when it is destroyed by hand, this
-    // is a section: a half-destroyed vector could neither be used nor be destroyed again. A
-    // destroyed vector is as empty as a new one.
-    ~vector_storage() {
-        if (capacity_ != 0 && is_alone_in_segment(alloc_, this)) {
-            release();
-            keep_stores_of(this);
-            return;
-        }
-        if_section_open(alloc_, without_journal::happens, [this](record& section) {
-            if constexpr (!destroys_nothing<Allocator, T>) {
-                save_elements(section, begin(), end());
-            }
-            section.ends(this, sizeof *this);
-        });
-        destroy_elements(alloc_, begin(), end());
-        deallocate();
-    }
-
-    [[nodiscard]] T* begin() const noexcept { return raw_address(data_); }
-
-    [[nodiscard]] T* end() const noexcept { return begin() + size(); }
-
-    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(size_); }
-
-    [[nodiscard]] size_type capacity() const noexcept { return static_cast<size_type>(capacity_); }
-
-    [[nodiscard]] size_type max_size() const noexcept {
-        const size_type addressable = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
-        const size_type allocatable = traits::max_size(alloc_);
-        return allocatable < addressable ? allocatable : addressable;
-    }
-
-    [[nodiscard]] bool has_allocator_of(const vector_storage& other) const noexcept {
-        return are_equal(alloc_, other.alloc_);
-    }
-
-    [[nodiscard]] static T* mutable_iterator(const T* position) noexcept {
-        return const_cast<T*>(position);
-    }
-
-    // ---- the words
-
-    // Elements are there before the size counts them, and are gone only after it no longer does.
-    void commit_size(std::uint64_t size) noexcept {
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        size_ = size;
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-    }
-
-    // The same after an element was appended, without making the compiler forget what it knows of
-    // the words: the size depends on a read of the element, and so is stored after it.
-    void commit_added(std::uint64_t size, const T* added) noexcept {
-        asm("" : "+r"(size) : "m"(*added));
-        size_ = size;
-    }
-
-    // Saves what an operation is about to change. Also used for other vectors of the same segment.
-    void save_words(record& section) {
-        section.words(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
-    }
-
-    void save_size(record& section) { section.size(this, &size_, size_); }
-
-    static void save_elements(record& section, const T* first, const T* last) {
-        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
-    }
-
-    // Saves everything before it is overwritten.
-    void save_all(record& section) {
-        save_size(section);
-        save_elements(section, begin(), end());
-    }
-
-    void publish(const pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
-        data_ = data;
-        capacity_ = capacity;
-        commit_size(size);
-    }
-
-    // *this has not been used yet: it is under construction.
-    void take_words(vector_storage& other) noexcept {
-        operation section(alloc_, without_journal::happens);
-        section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
-        other.save_words(section);
-        move_words(other, section);
-    }
-
-    // All or nothing.
-    void exchange_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
-        operation section(alloc_);
-        save_words(section);
-        other.save_words(section);
-        section.exchanged(this, other.size_);
-        section.exchanged(std::addressof(other), size_);
-        const pointer data = data_;
-        const std::uint64_t size = size_;
-        const std::uint64_t capacity = capacity_;
-        publish(other.data_, other.size_, other.capacity_);
-        other.publish(data, size, capacity);
-    }
-
-    // Into an empty vector without a block. Either the words are saved, or there is no instant at
-    // which both vectors have the block: then a kill may leak it.
-    void move_words(vector_storage& from, record& section) noexcept {
-        const pointer data = from.data_;
-        const std::uint64_t size = from.size_;
-        const std::uint64_t capacity = from.capacity_;
-        section.exchanged(this, size);
-        section.exchanged(std::addressof(from), 0);
-        from.forget_block();
-        publish(data, size, capacity);
-    }
-
-    // Takes the other vector's words in place of its own, whose elements need no destruction. All
-    // or nothing.
-    void replace_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
-        operation section(alloc_);
-        save_words(section);
-        other.save_words(section);
-        const pointer old = data_;
-        const size_type old_capacity = capacity();
-        move_words(other, section);
-        if (old_capacity != 0) {
-            traits::deallocate(alloc_, old, old_capacity);
-        }
-    }
-
-    void forget_block() noexcept {
-        commit_size(0);
-        capacity_ = 0;
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        data_ = nullptr;
-    }
-
-    // Switches to a new block with finished elements, and frees the old one.
-    void adopt(block& memory, builder& elements) {
-        save_words(memory.section());
-        memory.section().fresh(this);
-        if constexpr (!destroys_nothing<Allocator, T>) {
-            save_elements(memory.section(), begin(), end());
-        }
-        const pointer old = data_;
-        T* const old_begin = begin();
-        T* const old_end = end();
-        const size_type old_capacity = capacity();
-        publish(memory.memory(), elements.size(), memory.capacity());
-        elements.keep();
-        memory.release();
-        destroy_elements(alloc_, old_begin, old_end);
-        if (old_capacity != 0) {
-            traits::deallocate(alloc_, old, old_capacity);
-        }
-    }
-
-    void truncate(size_type count) noexcept {
-        if constexpr (destroys_nothing<Allocator, T>) {
-            if_section_open(alloc_, without_journal::happens,
-                            [this, count](record& section) { save_removed(section, count); });
-            commit_size(count);
-        } else if (count != size_) {
-            operation section(alloc_, without_journal::happens);
-            save_removed(section, count);
-            T* const first = begin() + count;
-            T* const last = end();
-            commit_size(count);
-            const cover covered(section, first, bytes_of(last - first));
-            destroy_elements(alloc_, first, last);
-        }
-    }
-
-    // Saves the size and those elements, from `count` on, that were there when the section began.
-    void save_removed(record& section, size_type count) noexcept {
-        save_size(section);
-        const std::uint64_t until = section.removed(this, count, size_);
-        save_elements(section, begin() + count, begin() + static_cast<size_type>(until));
-    }
-
-    [[nodiscard]] static std::size_t bytes_of(std::ptrdiff_t count) noexcept {
-        return static_cast<std::size_t>(count) * sizeof(T);
-    }
-
-    [[nodiscard]] static std::ptrdiff_t distance_of(size_type count) noexcept {
-        return static_cast<std::ptrdiff_t>(count * sizeof(T));
-    }
-
-    // Frees the block of a vector without elements. The words still refer to it afterwards.
-    void deallocate() noexcept {
-        if (capacity_ != 0) {
-            traits::deallocate(alloc_, data_, capacity());
-        }
-    }
-
-    void release() noexcept {
-        if (capacity_ == 0) {
-            return;
-        }
-        operation section(alloc_, without_journal::happens);
-        save_words(section);
-        truncate(0);
-        const pointer old = data_;
-        const size_type old_capacity = capacity();
-        forget_block();
-        if (old_capacity != 0) {
-            traits::deallocate(alloc_, old, old_capacity);
-        }
-    }
-
-    // ---- room
-
-    [[nodiscard]] size_type checked_length(size_type count) const {
-        if (count > max_size()) [[unlikely]] {
-            raise_length_error("shm_vector", count, max_size());
-        }
-        return count;
-    }
-
-    // For `added` more elements. The result may be beyond max_size(): the allocating function
-    // checks that.
-    [[nodiscard]] size_type grown_capacity(size_type added) const noexcept {
-        const size_type needed = size() + added;
-        const size_type most = max_size();
-        if (needed < added) {
-            return static_cast<size_type>(-1);
-        }
-        if (needed > most) {
-            return needed;
-        }
-        const size_type doubled = capacity() > most / 2 ? most : capacity() * 2;
-        return doubled < needed ? needed : doubled;
-    }
-
-    // Should a block stay that is shortened for so many elements? A small one is better elsewhere.
-    [[nodiscard]] static bool keeps_block_for(size_type count) noexcept {
-        return count >= least_resized / sizeof(T) + 1;
-    }
-
-    // Gives the block that capacity where it is, if that is possible. The elements stay.
-    [[nodiscard]] bool resizes_block(size_type count) noexcept {
-        if constexpr (is_shm_allocator<Allocator>) {
-            return capacity_ >= least_resized / sizeof(T) + 1 && count <= max_size() &&
-                   has_segment(alloc_) &&
-                   resize_block(*alloc_.header(), begin(), std::uint64_t{count} * sizeof(T),
-                                &capacity_, count);
-        } else {
-            return false;
-        }
-    }
-
-    // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
-    [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
-        if (count > max_size()) {
-            std::error_code ec;
-            fail(ec, errc::invalid_size, "shm_vector: %zu elements wanted, at most %zu possible",
-                 static_cast<std::size_t>(count), static_cast<std::size_t>(max_size()));
-            return nullptr;
-        }
-        return allocate_or_report(alloc_, count, "shm_vector");
-    }
-
-    // Is there memory, and are the elements saved that must be before they are moved there?
-    [[nodiscard]] bool keeps_elements(block& memory) {
-        if constexpr (relocates_as_bytes<Allocator, T>) {
-            return static_cast<bool>(memory);
-        } else {
-            return memory && memory.section().try_elements(begin(), bytes_of(end() - begin()));
-        }
-    }
-
-    // Returns false, without effect, where there is no memory.
-    [[nodiscard]] bool try_reallocate(block& memory) {
-        if (!keeps_elements(memory)) {
-            return false;
-        }
-        const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
-        reallocate(memory);
-        return true;
-    }
-
-    void reallocate(block& memory) {
-        builder elements(alloc_, memory.begin());
-        surround_and_adopt(memory, elements, begin());
-    }
-
-    // Moves the elements before `position` in front of those that are built, and the others behind
-    // them.
-    void surround_and_adopt(block& memory, builder& elements, T* position) {
-        if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T> &&
-                      !std::is_copy_constructible_v<T>) {
-            static_assert(std::is_move_constructible_v<T>,
-                          "cohold: a vector that grows moves its elements, and these cannot be "
-                          "moved (queues and locks stay where they are): construct the vector with "
-                          "its number of elements, which may be std::optional of such a type, to "
-                          "be emplaced later");
-        } else if constexpr (relocates_as_bytes<Allocator, T>) {
-            elements.surround(begin(), position, end());
-            adopt(memory, elements);
-        } else {
-            // Moving changes them in place.
-            save_elements(memory.section(), begin(), end());
-            const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
-            elements.surround(begin(), position, end());
-            adopt(memory, elements);
-        }
-    }
-
-    // For an empty vector without a block. Requires nothing of T.
-    void allocate_room(size_type count) {
-        if (count != 0) {
-            block memory(alloc_, checked_length(count));
-            save_words(memory.section());
-            memory.section().fresh(this);
-            publish(memory.memory(), 0, count);
-            memory.release();
-        }
-    }
-
-    // ---- elements. A source is *source and ++source, `count` times.
-
-    // Into an empty vector without a block. Requires nothing of T but this construction.
-    template <class Source>
-    void build(Source source, size_type count) {
-        if (count != 0) {
-            block memory(alloc_, checked_length(count));
-            builder elements(alloc_, memory.begin());
-            elements.fill(std::move(source), count);
-            adopt(memory, elements);
-        }
-    }
-
-    template <class... Args>
-    T& emplace_in_place(Args&&... args) {
-        if constexpr (plain) {
-            if_section_open(alloc_, without_journal::fails,
-                            [this](record& section) { save_size(section); });
-            return emplace_at_end(std::forward<Args>(args)...);
-        } else {
-            operation section(alloc_);
-            save_size(section);
-            return emplace_at_end(std::forward<Args>(args)...);
-        }
-    }
-
-    template <class... Args>
-    T& emplace_at_end(Args&&... args) {
-        const std::uint64_t old_size = size_;
-        T* const at = begin() + static_cast<size_type>(old_size);
-        construct_element(alloc_, at, std::forward<Args>(args)...);
-        if constexpr (plain && sizeof(void*) == 8) {
-            commit_added(old_size + 1, at);
-        } else {
-            commit_size(old_size + 1);
-        }
-        return *at;
-    }
-
-    // The new element is constructed first, because the arguments may refer to elements that will
-    // be moved.
-    template <class... Args>
-    T* emplace_into(block& memory, T* position, Args&&... args) {
-        T* const at = memory.begin() + (position - begin());
-        builder elements(alloc_, at);
-        elements.emplace(std::forward<Args>(args)...);
-        surround_and_adopt(memory, elements, position);
-        return at;
-    }
-
-    template <class... Args>
-    [[gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
-        if (resizes_block(grown_capacity(1))) {
-            emplace_before(position, std::forward<Args>(args)...);
-            return position;
-        }
-        block memory(alloc_, checked_length(grown_capacity(1)));
-        return emplace_into(memory, position, std::forward<Args>(args)...);
-    }
-
-    // Without a position, which would be a burden to the loop around the call.
-    template <class... Args>
-    [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
-        if (resizes_block(grown_capacity(1))) {
-            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
-        }
-        block memory(alloc_, checked_length(grown_capacity(1)));
-        return emplace_into(memory, end(), std::forward<Args>(args)...);
-    }
-
-    template <class Source>
-    [[gnu::noinline]] T* insert_growing(T* position, Source source, size_type count) {
-        if (position == end() && resizes_block(grown_capacity(count))) {
-            append_in_place(std::move(source), count);
-            return position;
-        }
-        block memory(alloc_, checked_length(grown_capacity(count)));
-        T* const at = memory.begin() + (position - begin());
-        builder elements(alloc_, at);
-        elements.fill(std::move(source), count);
-        surround_and_adopt(memory, elements, position);
-        return at;
-    }
-
-    // In front of other elements, for which there is room.
-    template <class... Args>
-    void emplace_before(T* position, Args&&... args) {
-        // The arguments may refer to elements that have to move.
-        operation section(alloc_);
-        if constexpr (relocates_as_bytes<Allocator, T> &&
-                      constructs_plainly<Allocator, T, Args...> &&
-                      is_made_by_members<T, Args...>()) {
-            T value{};
-            set_members(value, std::index_sequence_for<Args...>(), std::forward<Args>(args)...);
-            emplace_before(position, std::move(value));
-        } else if constexpr (relocates_as_bytes<Allocator, T> &&
-                             constructs_plainly<Allocator, T, Args...>) {
-            T value(std::forward<Args>(args)...);
-            const std::uint64_t size = size_ + 1;
-            section.moving(this, &size_, size_, size);
-            static_cast<void>(section.move(position, bytes_of(end() - position), distance_of(1)));
-            construct_element(alloc_, position, std::move(value));
-            commit_size(size);
-        } else {
-            save_size(section);
-            save_elements(section, position, end());
-            const cover covered(section, position, bytes_of(end() - position));
-            if constexpr (sizeof...(Args) == 1 && (std::is_same_v<Args&&, T&&> && ...) &&
-                          std::is_nothrow_move_assignable_v<T>) {
-                if (move_in_before(position, args...)) [[likely]] {
-                    return;
-                }
-            }
-            emplace_in_place(std::forward<Args>(args)...);
-            rotate_last_to_front(alloc_, position, end());
-        }
-    }
-
-    // Returns false if the value is one of the elements that have to move.
-    [[nodiscard]] bool move_in_before(T* position, T& value) {
-        const auto address = reinterpret_cast<std::uintptr_t>(std::addressof(value));
-        if (address >= reinterpret_cast<std::uintptr_t>(position) &&
-            address < reinterpret_cast<std::uintptr_t>(end())) {
-            return false;
-        }
-        emplace_in_place(std::move(end()[-1]));
-        move_up(position, end() - 2, end() - 1);
-        *position = std::move(value);
-        return true;
-    }
-
-    // For ranges that do not reach to the end. All or nothing; but where a full segment has no room
-    // to save what changes, and there is no section around it, step by step.
-    void erase_before(T* first, T* last) {
-        if constexpr (is_shm_allocator<Allocator>) {
-            if (!erase_at_once(first, last)) [[unlikely]] {
-                erase_by_steps(first, last);
-            }
-        } else {
-            operation section(alloc_);
-            static_cast<void>(erase_in(section, first, last));
-        }
-    }
-
-    [[nodiscard]] bool erase_at_once(T* first, T* last) {
-        const bool alone = !is_section_open(alloc_);
-        operation section(alloc_);
-        if (erase_in(section, first, last)) [[likely]] {
-            return true;
-        }
-        if (!alone) {
-            section.raise_no_room();
-        }
-        return false;
-    }
-
-    // Returns false, without effect, where there is no room to save what changes.
-    [[nodiscard]] bool erase_in(operation& section, T* first, T* last) {
-        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
-            const std::size_t removed = bytes_of(last - first);
-            const std::size_t moved = bytes_of(end() - last);
-            const std::uint64_t size = size_ - static_cast<size_type>(last - first);
-            const bool few = removed + moved <= most_bytes_saved;
-            if (!section.try_elements(first, few ? removed + moved : removed) ||
-                !section.has_room_to_move()) {
-                return false;
-            }
-            section.moving(this, &size_, size_, size);
-            if (few) {
-                move_bytes(first, last, static_cast<std::size_t>(end() - last));
-            } else {
-                static_cast<void>(section.move(last, moved, -static_cast<std::ptrdiff_t>(removed)));
-            }
-            commit_size(size);
-        } else {
-            if (!section.try_elements(first, bytes_of(end() - first))) {
-                return false;
-            }
-            save_size(section);
-            const cover covered(section, first, bytes_of(end() - first));
-            move_down(last, end(), first);
-            truncate(size() - static_cast<size_type>(last - first));
-        }
-        return true;
-    }
-
-    // After a kill on the way, some of the erased elements may still be there, but none is lost or
-    // torn.
-    [[gnu::cold, gnu::noinline]] void erase_by_steps(T* first, T* last) {
-        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
-            constexpr std::ptrdiff_t few =
-                most_bytes_saved < sizeof(T) ? 1 : most_bytes_saved / sizeof(T);
-            while (first != last) {
-                T* const from = last - first > few ? last - few : first;
-                operation section(alloc_);
-                if (!erase_in(section, from, last)) {
-                    section.raise_no_room();
-                }
-                last = from;
-            }
-        } else {
-            // The elements that stay swap places with those that go.
-            for (; last != end(); ++first, static_cast<void>(++last)) {
-                operation section(alloc_);
-                section.elements(first, sizeof(T));
-                section.elements(last, sizeof(T));
-                const cover covered(section, first, bytes_of(last + 1 - first));
-                exchange_elements(section, *first, *last);
-            }
-            truncate(static_cast<size_type>(first - begin()));
-        }
-    }
-
-    static void exchange_elements(operation& section, T& a, T& b) {
-        if constexpr (std::is_move_constructible_v<T>) {
-            T value(std::move(a));
-            a = std::move(b);
-            b = std::move(value);
-        } else {
-            section.raise_no_room();
-        }
-    }
-
-    template <class Source>
-    void append_in_place(Source source, size_type count) {
-        if constexpr (plain) {
-            if_section_open(alloc_, without_journal::fails,
-                            [this](record& section) { save_size(section); });
-            fill_end(std::move(source), count);
-        } else {
-            operation section(alloc_);
-            save_size(section);
-            fill_end(std::move(source), count);
-        }
-    }
-
-    template <class Source>
-    void fill_end(Source source, size_type count) {
-        builder elements(alloc_, end());
-        elements.fill(std::move(source), count);
-        commit_size(size_ + count);
-        elements.keep();
-    }
-
-    template <class Source>
-    void append(Source source, size_type count) {
-        if (count <= capacity() - size()) {
-            append_in_place(std::move(source), count);
-        } else {
-            insert_growing(end(), std::move(source), count);
-        }
-    }
-
-    // ---- elements from iterators, whose number is known or `uncounted`
-
-    template <class Iterator, class Sentinel, class Count>
-    void build(Iterator first, Sentinel last, Count count) {
-        if constexpr (std::is_same_v<Count, uncounted>) {
-            append_uncounted(std::move(first), std::move(last));
-        } else {
-            build(std::move(first), count);
-        }
-    }
-
-    template <class Iterator, class Sentinel, class Count>
-    void append(Iterator first, Sentinel last, Count count) {
-        if constexpr (std::is_same_v<Count, uncounted>) {
-            append_uncounted(std::move(first), std::move(last));
-        } else {
-            append(std::move(first), count);
-        }
-    }
-
-    template <class Iterator, class Sentinel, class Count>
-    T* insert_from(T* position, Iterator first, Sentinel last, Count count) {
-        if constexpr (std::is_same_v<Count, uncounted>) {
-            const auto index = position - begin();
-            const size_type old_size = size();
-            operation section(alloc_);
-            save_all(section);
-            append_uncounted(std::move(first), std::move(last));
-            rotate_elements(alloc_, begin() + index, begin() + old_size, end());
-            return begin() + index;
-        } else {
-            return insert_counted(position, std::move(first), count);
-        }
-    }
-
-    template <class Iterator, class Sentinel, class Count>
-    void assign_from(Iterator first, Sentinel last, Count count) {
-        if constexpr (std::is_same_v<Count, uncounted>) {
-            operation section(alloc_);
-            save_all(section);
-            size_type assigned = 0;
-            for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
-                begin()[assigned] = *first;
-            }
-            truncate(assigned);
-            append_uncounted(std::move(first), std::move(last));
-        } else {
-            assign_counted(std::move(first), count);
-        }
-    }
-
-    // All or nothing, as far as the source is concerned.
-    template <class InputIterator, class Sentinel>
-    void append_uncounted(InputIterator first, Sentinel last) {
-        operation section(alloc_);
-        save_size(section);
-
-        struct rollback {
-            vector_storage& vector;
-            size_type size;
-
-            ~rollback() { vector.truncate(size); }
-        } undo{*this, size()};
-
-        for (; first != last; static_cast<void>(++first)) {
-            if (size_ == capacity_) [[unlikely]] {
-                emplace_back_growing(*first);
-            } else {
-                emplace_in_place(*first);
-            }
-        }
-        undo.size = size();
-    }
-
-    void append_moved(vector_storage& other) {
-        if constexpr (std::is_move_constructible_v<T>) {
-            operation section(alloc_);
-            append(moved_from<T>{other.begin()}, other.size());
-            other.truncate(0);
-        } else {
-            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
-        }
-    }
-
-    template <class Source>
-    T* insert_counted(T* position, Source source, size_type count) {
-        if (count > capacity() - size()) {
-            return insert_growing(position, std::move(source), count);
-        }
-        T* const old_end = end();
-        if (count == 0) {
-            return position;
-        }
-        if (position == old_end) {
-            append_in_place(std::move(source), count);
-            return position;
-        }
-        operation section(alloc_);
-        if constexpr (relocates_as_bytes<Allocator, T>) {
-            insert_bytes(section, position, std::move(source), count);
-        } else {
-            save_size(section);
-            save_elements(section, position, old_end);
-            const cover covered(section, position, bytes_of(old_end - position));
-            if constexpr (relocates_without_failure<Allocator, T>) {
-                const std::uint64_t old_size = size_;
-                commit_size(static_cast<std::uint64_t>(position - begin()));
-                fill_gap(position, old_end, std::move(source), count, old_size);
-            } else {
-                append_in_place(std::move(source), count);
-                rotate_elements(alloc_, position, old_end, end());
-            }
-        }
-        return position;
-    }
-
-    template <class Source>
-    void assign_counted(Source source, size_type count) {
-        if (count > capacity()) {
-            block memory(alloc_, checked_length(count));
-            builder elements(alloc_, memory.begin());
-            elements.fill(std::move(source), count);
-            adopt(memory, elements);
-            return;
-        }
-        operation section(alloc_);
-        const size_type common = count < size() ? count : size();
-        save_size(section);
-        save_elements(section, begin(), begin() + common);
-        const cover covered(section, begin(), common * sizeof(T));
-        if constexpr (assigns_from_bytes<Source, T>) {
-            move_bytes(begin(), source_address(source), common);
-            skip_elements(source, common);
-        } else {
-            for (T *element = begin(), *last = element + common; element != last; ++element) {
-                *element = *source;
-                static_cast<void>(++source);
-            }
-        }
-        if (count < size()) {
-            truncate(count);
-        } else {
-            append_in_place(std::move(source), count - common);
-        }
-    }
-
-    void assign_moved(vector_storage& other) {
-        if constexpr (std::is_move_constructible_v<T> && std::is_move_assignable_v<T>) {
-            operation section(alloc_);
-            assign_counted(moved_from<T>{other.begin()}, other.size());
-            other.truncate(0);
-        } else {
-            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
-        }
-    }
-
-  private:
-    // Puts the elements in front of [position, end()), or restores everything.
-    template <class Source>
-    void insert_bytes(operation& section, T* position, Source source, size_type count) {
-        struct gap {
-            byte_shift moved;
-            bool filled = false;
-
-            ~gap() {
-                if (!filled) {
-                    moved.undo();
-                }
-            }
-        };
-
-        const std::uint64_t size = size_ + count;
-        section.moving(this, &size_, size_, size);
-        gap room{section.move(position, bytes_of(end() - position), distance_of(count))};
-        builder elements(alloc_, position);
-        elements.fill(std::move(source), count);
-        elements.keep();
-        room.filled = true;
-        commit_size(size);
-    }
-
-    // Puts the elements in front of [position, last), or restores everything.
-    template <class Source>
-    void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
-        struct rollback {
-            vector_storage& vector;
-            std::uint64_t size;
-
-            ~rollback() { vector.commit_size(size); }
-        } size{*this, old_size};
-
-        element_gap<Allocator> gap(alloc_, position, last, count);
-        builder elements(alloc_, position);
-        elements.fill(std::move(source), count);
-        elements.keep();
-        gap.keep();
-        size.size = old_size + count;
-    }
-
-  protected:
-    alignas(8) pointer data_ = nullptr;
-    alignas(8) vector_word size_ = 0;
-    alignas(8) vector_word capacity_ = 0;
-    [[no_unique_address]] Allocator alloc_{};
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-template <class T, class Allocator>
-class vector_access : public iterable<vector_storage<T, Allocator>>, public compared_by_elements {
-    using base = iterable<vector_storage<T, Allocator>>;
-
-  protected:
-    using base::base;
-
-  public:
-    using base::begin;
-    using base::end;
-    using typename base::const_reference;
-    using typename base::reference;
-    using typename base::size_type;
-
-    [[nodiscard]] reference operator[](size_type index) noexcept { return begin()[index]; }
-
-    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
-        return begin()[index];
-    }
-
-    /// *Errors*: std::out_of_range.
-    [[nodiscard]] reference at(size_type index) { return begin()[checked(index)]; }
-
-    [[nodiscard]] const_reference at(size_type index) const { return begin()[checked(index)]; }
-
-    [[nodiscard]] reference front() noexcept { return *begin(); }
-
-    [[nodiscard]] const_reference front() const noexcept { return *begin(); }
-
-    [[nodiscard]] reference back() noexcept { return end()[-1]; }
-
-    [[nodiscard]] const_reference back() const noexcept { return end()[-1]; }
-
-    /// Equal to begin(), and like it not null in an empty vector: check the size.
-    [[nodiscard]] T* data() noexcept { return begin(); }
-
-    [[nodiscard]] const T* data() const noexcept { return begin(); }
-
-    /// The bytes of the elements.
-    [[nodiscard]] std::span<std::byte> bytes() noexcept
-        requires std::is_trivially_copyable_v<T>
-    {
-        return std::as_writable_bytes(std::span<T>(begin(), size()));
-    }
-
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept
-        requires std::is_trivially_copyable_v<T>
-    {
-        return std::as_bytes(std::span<const T>(begin(), size()));
-    }
-
-    [[nodiscard]] size_type size() const noexcept {
-        // Like a difference of pointers, this tells g++ a bound: it then indexes in loops over the
-        // vector without a second counter.
-        if (base::size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
-            __builtin_unreachable();
-        }
-        return base::size();
-    }
-
-  private:
-    [[nodiscard]] size_type checked(size_type index) const {
-        if (index >= size()) [[unlikely]] {
-            raise_out_of_range("shm_vector::at", index, size());
-        }
-        return index;
-    }
-};
-
-} // namespace detail
-
-/// A contiguous, growing array: the interface, complexities and exception guarantees of
-/// std::vector, with these differences.
-/// - Iterators are raw pointers: valid in the process that obtained them, until the vector
-/// reallocates.
-/// - shm_vector<bool> is an ordinary vector of bool: contiguous, with real references.
-/// - Moving between vectors whose allocators are unequal (of two segments) moves the elements one
-/// by one and empties the source; swap exchanges them one by one. The move constructor is noexcept
-/// all the same, because growing a vector of vectors relies on it: if the memory runs out there, it
-/// calls std::terminate. shm_vector(std::move(other), allocator) throws instead.
-/// - shrink_to_fit() has no effect when there is no memory for the smaller block.
-/// - try_reserve, try_push_back and try_emplace_back report by their result that memory has run
-/// out; last_failure() has the details.
-/// The element type is checked with shareable when a vector is constructed, not before, so that an
-/// element can have a shm_vector of its own type as a member. *Errors*: cohold::failure from the
-/// allocator (errc::out_of_space, errc::reserve_exceeded, errc::no_segment), std::length_error
-/// beyond max_size(), std::out_of_range from at(). Without exceptions these print their text and
-/// abort. *Complexity*: that of std::vector. *Thread and process safety*: that of std::vector: any
-/// number of threads may read it, or one may write to it. *If the process is killed* in an
-/// operation, the vector is as before or as after it.
-template <class T, detail::allocator_like Allocator = shm_allocator<T>>
-class shm_vector : public detail::vector_access<T, Allocator> {
-    using access = detail::vector_access<T, Allocator>;
-    using traits = std::allocator_traits<Allocator>;
-    using block = detail::raw_block<Allocator>;
-
-    using access::alloc_;
-    using access::allocate_room;
-    using access::append;
-    using access::append_moved;
-    using access::assign_counted;
-    using access::assign_from;
-    using access::assign_moved;
-    using access::build;
-    using access::capacity_;
-    using access::checked_length;
-    using access::data_;
-    using access::deallocate;
-    using access::emplace_back_growing;
-    using access::emplace_before;
-    using access::emplace_growing;
-    using access::emplace_in_place;
-    using access::emplace_into;
-    using access::erase_before;
-    using access::exchange_words;
-    using access::grown_capacity;
-    using access::has_allocator_of;
-    using access::insert_counted;
-    using access::insert_from;
-    using access::keeps_block_for;
-    using access::keeps_elements;
-    using access::move_words;
-    using access::mutable_iterator;
-    using access::publish;
-    using access::reallocate;
-    using access::release;
-    using access::replace_words;
-    using access::resizes_block;
-    using access::size_;
-    using access::take_words;
-    using access::truncate;
-    using access::try_allocate;
-    using access::try_reallocate;
-    using typename access::cover;
-    using typename access::operation;
-
-  public:
-    using typename access::const_iterator;
-    using typename access::iterator;
-    using typename access::reference;
-    using typename access::size_type;
-
-    using access::begin;
-    using access::capacity;
-    using access::end;
-    using access::size;
-
-    shm_vector() noexcept(noexcept(Allocator()))
-        requires std::default_initializable<Allocator>
-    {
-        check_element();
-    }
-
-    explicit shm_vector(const Allocator& allocator) noexcept : access(allocator) {
-        check_element();
-    }
-
-    // std::size_t, not size_type: a deduction guide made from this must not refer to members of the
-    // class.
-    explicit shm_vector(std::size_t count, const Allocator& allocator = Allocator())
-        : shm_vector(allocator) {
-        build(detail::value_initialized{}, static_cast<size_type>(count));
-    }
-
-    shm_vector(std::size_t count, const T& value, const Allocator& allocator = Allocator())
-        : shm_vector(allocator) {
-        build(detail::repeated<T>{std::addressof(value)}, static_cast<size_type>(count));
-    }
-
-    template <std::input_iterator InputIterator>
-    shm_vector(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
-        : shm_vector(allocator) {
-        build(first, last, detail::count_of(first, last));
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    shm_vector(from_range_t, Range&& range, const Allocator& allocator = Allocator())
-        : shm_vector(allocator) {
-        const auto count = detail::count_of(range);
-        build(std::ranges::begin(range), std::ranges::end(range), count);
-    }
-
-    shm_vector(std::initializer_list<T> values, const Allocator& allocator = Allocator())
-        : shm_vector(values.begin(), values.end(), allocator) {}
-
-    shm_vector(const shm_vector& other)
-        : shm_vector(other, traits::select_on_container_copy_construction(other.alloc_)) {}
-
-    shm_vector(const shm_vector& other, const std::type_identity_t<Allocator>& allocator)
-        : shm_vector(allocator) {
-        build(other.begin(), other.size());
-    }
-
-    shm_vector(shm_vector&& other) noexcept : access(std::move(other.alloc_)) {
-        check_element();
-        take_or_move(other);
-    }
-
-    shm_vector(shm_vector&& other, const std::type_identity_t<Allocator>& allocator)
-        : shm_vector(allocator) {
-        take_or_move(other);
-    }
-
-    ~shm_vector() = default;
-
-    shm_vector& operator=(const shm_vector& other) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_copy_assignment::value) {
-                if (!has_allocator_of(other)) {
-                    release();
-                }
-                alloc_ = other.alloc_;
-            }
-            assign_counted(other.begin(), other.size());
-        }
-        return *this;
-    }
-
-    /// Takes over the other vector's elements; with an unequal allocator that does not propagate,
-    /// moves them one by one, which can fail.
-    shm_vector&
-    operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
-                                           traits::is_always_equal::value) {
-        if (this != std::addressof(other)) {
-            if constexpr (traits::propagate_on_container_move_assignment::value) {
-                release();
-                alloc_ = std::move(other.alloc_);
-                exchange_words(other);
-            } else if (!has_allocator_of(other)) {
-                assign_moved(other);
-            } else if constexpr (detail::destroys_nothing<Allocator, T>) {
-                replace_words(other);
-            } else {
-                operation section(alloc_);
-                exchange_words(other);
-                shm_vector old(alloc_); // `other` may be a part of what is destroyed here
-                old.move_words(other, section);
-            }
-        }
-        return *this;
-    }
-
-    shm_vector& operator=(std::initializer_list<T> values) {
-        assign_counted(values.begin(), values.size());
-        return *this;
-    }
-
-    void assign(size_type count, const T& value) {
-        assign_counted(detail::repeated<T>{std::addressof(value)}, count);
-    }
-
-    template <std::input_iterator InputIterator>
-    void assign(InputIterator first, InputIterator last) {
-        assign_from(first, last, detail::count_of(first, last));
-    }
-
-    void assign(std::initializer_list<T> values) { *this = values; }
-
-    template <detail::container_compatible_range<T> Range>
-    void assign_range(Range&& range) {
-        const auto count = detail::count_of(range);
-        assign_from(std::ranges::begin(range), std::ranges::end(range), count);
-    }
-
-    void reserve(size_type count) {
-        if (count > capacity() && !resizes_block(count)) {
-            block memory(alloc_, checked_length(count));
-            reallocate(memory);
-        }
-    }
-
-    /// Like reserve, but returns false when memory runs out or count is beyond max_size();
-    /// last_failure() says which.
-    [[nodiscard]] bool try_reserve(size_type count) {
-        if (count > capacity() && !resizes_block(count)) {
-            block memory(alloc_, count, [&] { return try_allocate(count); });
-            return try_reallocate(memory);
-        }
-        return true;
-    }
-
-    /// The same, with the reason in `ec`.
-    bool try_reserve(size_type count, std::error_code& ec) {
-        return detail::has_succeeded(try_reserve(count), ec);
-    }
-
-    /// A request. Has no effect without memory for the smaller block.
-    void shrink_to_fit() {
-        if (size_ == 0) {
-            release();
-        } else if (size_ != capacity_ && !(keeps_block_for(size()) && resizes_block(size()))) {
-            block memory(alloc_, size(), [&] { return try_allocate(size()); });
-            static_cast<void>(try_reallocate(memory));
-        }
-    }
-
-    template <class... Args>
-    reference emplace_back(Args&&... args) {
-        if (size_ == capacity_) [[unlikely]] {
-            return *emplace_back_growing(std::forward<Args>(args)...);
-        }
-        return emplace_in_place(std::forward<Args>(args)...);
-    }
-
-    void push_back(const T& value) {
-        if (size_ == capacity_) [[unlikely]] {
-            if constexpr (detail::fits_registers<T>) {
-                T copy(value); // growing takes a reference, which would tie the original to memory
-                emplace_back_growing(std::move(copy));
-            } else {
-                emplace_back_growing(value);
-            }
-            return;
-        }
-        emplace_in_place(value);
-    }
-
-    void push_back(T&& value) {
-        if constexpr (detail::fits_registers<T>) {
-            push_back(static_cast<const T&>(value));
-        } else {
-            emplace_back(std::move(value));
-        }
-    }
-
-    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
-    template <class... Args>
-    [[nodiscard]] T* try_emplace_back(Args&&... args) {
-        if (size_ == capacity_) [[unlikely]] {
-            const size_type count = grown_capacity(1);
-            if (resizes_block(count)) {
-                return std::addressof(emplace_in_place(std::forward<Args>(args)...));
-            }
-            block memory(alloc_, count, [&] { return try_allocate(count); });
-            if (!keeps_elements(memory)) {
-                return nullptr;
-            }
-            const cover covered(memory.section(), begin(), size() * sizeof(T));
-            return emplace_into(memory, end(), std::forward<Args>(args)...);
-        }
-        return std::addressof(emplace_in_place(std::forward<Args>(args)...));
-    }
-
-    /// The same, with the reason in `ec`.
-    template <class... Args>
-    T* try_emplace_back(std::error_code& ec, Args&&... args) {
-        T* const made = try_emplace_back(std::forward<Args>(args)...);
-        detail::has_succeeded(made != nullptr, ec);
-        return made;
-    }
-
-    /// A string of this text, constructed in place.
-    template <detail::text_for<T> Text>
-    void push_back(const Text& text) {
-        emplace_back(text);
-    }
-
-    /// Like push_back, but returns false when memory runs out; last_failure() says where.
-    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
-
-    [[nodiscard]] bool try_push_back(T&& value) {
-        return try_emplace_back(std::move(value)) != nullptr;
-    }
-
-    /// The same, with the reason in `ec`.
-    bool try_push_back(const T& value, std::error_code& ec) {
-        return detail::has_succeeded(try_push_back(value), ec);
-    }
-
-    bool try_push_back(T&& value, std::error_code& ec) {
-        return detail::has_succeeded(try_push_back(std::move(value)), ec);
-    }
-
-    template <detail::text_for<T> Text>
-    [[nodiscard]] bool try_push_back(const Text& text) {
-        return try_emplace_back(text) != nullptr;
-    }
-
-    template <detail::text_for<T> Text>
-    bool try_push_back(const Text& text, std::error_code& ec) {
-        return try_emplace_back(ec, text) != nullptr;
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    void append_range(Range&& range) {
-        const auto count = detail::count_of(range);
-        append(std::ranges::begin(range), std::ranges::end(range), count);
-    }
-
-    void pop_back() { truncate(size() - 1); }
-
-    template <class... Args>
-    iterator emplace(const_iterator position, Args&&... args) {
-        iterator at = mutable_iterator(position);
-        if (size_ == capacity_) [[unlikely]] {
-            return emplace_growing(at, std::forward<Args>(args)...);
-        }
-        if (at == end()) {
-            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
-        }
-        emplace_before(at, std::forward<Args>(args)...);
-        return at;
-    }
-
-    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
-
-    iterator insert(const_iterator position, T&& value) {
-        return emplace(position, std::move(value));
-    }
-
-    template <detail::text_for<T> Text>
-    iterator insert(const_iterator position, const Text& text) {
-        return emplace(position, text);
-    }
-
-    iterator insert(const_iterator position, size_type count, const T& value) {
-        const T* source = std::addressof(value);
-        if constexpr (detail::relocates_without_failure<Allocator, T>) {
-            // Opening the gap will move the value if it is an element behind the position.
-            const auto address = reinterpret_cast<std::uintptr_t>(source);
-            if (count <= capacity() - size() &&
-                address >= reinterpret_cast<std::uintptr_t>(position) &&
-                address < reinterpret_cast<std::uintptr_t>(end())) {
-                source = reinterpret_cast<const T*>(address + count * sizeof(T));
-            }
-        }
-        return insert_counted(mutable_iterator(position), detail::repeated<T>{source}, count);
-    }
-
-    template <std::input_iterator InputIterator>
-    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
-        return insert_from(mutable_iterator(position), first, last, detail::count_of(first, last));
-    }
-
-    iterator insert(const_iterator position, std::initializer_list<T> values) {
-        return insert_counted(mutable_iterator(position), values.begin(), values.size());
-    }
-
-    template <detail::container_compatible_range<T> Range>
-    iterator insert_range(const_iterator position, Range&& range) {
-        const auto count = detail::count_of(range);
-        return insert_from(mutable_iterator(position), std::ranges::begin(range),
-                           std::ranges::end(range), count);
-    }
-
-    iterator erase(const_iterator position) { return erase(position, position + 1); }
-
-    iterator erase(const_iterator first, const_iterator last) {
-        iterator to = mutable_iterator(first);
-        if (first != last) {
-            if (last == end()) {
-                truncate(static_cast<size_type>(first - begin()));
-            } else {
-                erase_before(to, mutable_iterator(last));
-            }
-        }
-        return to;
-    }
-
-    void resize(size_type count) {
-        if (count <= size_) {
-            truncate(count);
-        } else {
-            append(detail::value_initialized{}, count - static_cast<size_type>(size_));
-        }
-    }
-
-    void resize(size_type count, const T& value) {
-        if (count <= size_) {
-            truncate(count);
-        } else {
-            append(detail::repeated<T>{std::addressof(value)},
-                   count - static_cast<size_type>(size_));
-        }
-    }
-
-    void clear() noexcept { truncate(0); }
-
-    /// Unequal allocators that do not propagate: exchanges the elements one by one, which can
-    /// fail. Both blocks are allocated before any element moves.
-    void swap(shm_vector& other) noexcept(traits::propagate_on_container_swap::value ||
-                                          traits::is_always_equal::value) {
-        if constexpr (traits::propagate_on_container_swap::value) {
-            std::ranges::swap(alloc_, other.alloc_);
-            exchange_words(other);
-        } else if (has_allocator_of(other)) {
-            exchange_words(other);
-        } else {
-            shm_vector mine(alloc_);
-            shm_vector theirs(other.alloc_);
-            operation section(alloc_);
-            operation other_section(other.alloc_);
-            mine.allocate_room(other.size());
-            theirs.allocate_room(size());
-            mine.append_moved(other);
-            theirs.append_moved(*this);
-            exchange_words(mine);
-            other.exchange_words(theirs);
-        }
-    }
-
-  private:
-    // Called in the constructors, not in the class: the class may be named with an incomplete T,
-    // and is instantiated with any T and Allocator while a deduction guide is looked up.
-    static constexpr void check_element() noexcept {
-        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
-                      "shm_vector<T>: T must be an object type without const and volatile");
-        static_assert(std::same_as<typename traits::value_type, T>,
-                      "shm_vector<T, Allocator>: the allocator's value_type must be T");
-        if constexpr (detail::is_shm_allocator<Allocator>) {
-            static_assert(detail::assert_shareable<T>());
-            static_assert(sizeof(shm_vector) == 32 && alignof(shm_vector) == 8);
-        }
-    }
-
-    // *this is empty.
-    void take_or_move(shm_vector& other) {
-        if (has_allocator_of(other)) {
-            take_words(other);
-        } else {
-            append_moved(other);
-        }
-    }
-};
-
-// Whatever T is: T is checked when a vector is constructed.
-template <class T>
-inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
-
-namespace detail {
-
-template <class T>
-inline constexpr bool saves_itself<shm_vector<T, shm_allocator<T>>> = true;
-
-} // namespace detail
-
-// The name leaves out the allocator, and changes with the layout of the vector.
-template <class T>
-struct type_description<shm_vector<T, shm_allocator<T>>> {
-    static constexpr void write(type_writer& out) {
-        out.text("shm_vector<");
-        out.type<T>();
-        out.text(">");
-    }
-};
-
-template <std::input_iterator InputIterator,
-          detail::allocator_like Allocator = shm_allocator<std::iter_value_t<InputIterator>>>
-shm_vector(InputIterator, InputIterator, Allocator = Allocator())
-    -> shm_vector<std::iter_value_t<InputIterator>, Allocator>;
-
-template <std::ranges::input_range Range,
-          detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
-shm_vector(from_range_t, Range&&, Allocator = Allocator())
-    -> shm_vector<std::ranges::range_value_t<Range>, Allocator>;
-
-template <class T, class Allocator>
-void swap(shm_vector<T, Allocator>& a, shm_vector<T, Allocator>& b) noexcept(noexcept(a.swap(b))) {
-    a.swap(b);
-}
-
-/// Erases the elements for which the predicate holds; returns how many there were.
-template <class T, class Allocator, class Predicate>
-typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& vector,
-                                                      Predicate predicate) {
-    T* kept = vector.begin();
-    T* const last = vector.end();
-    while (kept != last && !static_cast<bool>(predicate(*kept))) {
-        ++kept;
-    }
-    if (kept == last) {
-        return 0;
-    }
-    detail::undo_scope<Allocator> section(vector.get_allocator());
-    section.elements(kept, static_cast<std::size_t>(last - kept) * sizeof(T));
-    for (T* element = kept + 1; element != last; ++element) {
-        if (!static_cast<bool>(predicate(*element))) {
-            *kept++ = std::move(*element);
-        }
-    }
-    const auto erased = static_cast<typename shm_vector<T, Allocator>::size_type>(last - kept);
-    vector.erase(kept, last);
-    return erased;
-}
-
-/// Erases the elements equal to the value, which must not be one of them; returns how many there
-/// were.
-template <class T, class Allocator, class U = T>
-typename shm_vector<T, Allocator>::size_type erase(shm_vector<T, Allocator>& vector,
-                                                   const U& value) {
-    return erase_if(vector, [&value](const T& element) { return element == value; });
-}
-
-COHOLD_NAMESPACE_END
 
 #endif
 

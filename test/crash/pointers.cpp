@@ -506,6 +506,72 @@ void declare_loans(registry& all) {
     on("shm_loan::~shm_loan", "elements, clear", [](lending& it) { it.all.clear(); });
 }
 
+// ---- a broadcast of loans
+
+using film = cohold::shm_broadcast<loan, cohold::waiting::block>;
+
+struct showing {
+    cohold::shm_pool<int> pool{4};
+    film it{2};
+    loan first;
+
+    std::string tell() {
+        std::string text = tell_object(first) + ", " + std::to_string(it.published()) +
+                           (it.is_closed() ? " and closed" : " published");
+        auto reader = it.subscribe(cohold::from::oldest);
+        while (const auto each = reader.try_next()) {
+            text.append(" ").append(tell_object(*each));
+        }
+        std::vector<loan> left;
+        while (loan each = pool.try_loan()) {
+            left.push_back(std::move(each));
+        }
+        return text + ", left " + std::to_string(left.size());
+    }
+};
+
+template <int Count>
+void with_film(const segment& where) {
+    auto& made = where.construct<showing>(crash::subject);
+    for (int i = 1; i <= 4; ++i) {
+        *made.pool.loan() = 0;
+    }
+    for (int i = 1; i <= Count; ++i) {
+        loan next = made.pool.loan();
+        *next = i;
+        made.it.publish(std::move(next));
+    }
+    made.first = made.pool.loan();
+    *made.first = 9;
+}
+
+void declare_film(registry& all) {
+    const auto on = [&](const std::string& function, const char* setup, auto act) {
+        return all.add<showing>("shm_broadcast::" + function, std::string("of loans, ") + setup,
+                                with_film<2>, act);
+    };
+    const auto read = [](showing& each) {
+        auto reader = each.it.subscribe(cohold::from::oldest);
+        return static_cast<bool>(reader.try_next());
+    };
+    all.add<showing>("shm_broadcast::publish", "of loans, the first one", with_film<0>,
+                     [](showing& each) { return each.it.publish(each.first); });
+    on("publish", "over another one, somebody reads", [](showing& each) {
+        return each.it.publish(each.first);
+    }).meanwhile(read);
+    on("publish", "moved from the segment",
+       [](showing& each) { return each.it.publish(std::move(each.first)); });
+    on("try_publish", "moved from the segment", [](showing& each) {
+        return each.it.try_publish(std::move(each.first));
+    }).meanwhile(read);
+    on("publish_for", "a copy",
+       [](showing& each) { return each.it.publish_for(each.first, std::chrono::seconds(1)); });
+    on("close", "somebody reads", [](showing& each) { each.it.close(); }).meanwhile(read);
+    on("subscribe", "and read, another publishes", read).meanwhile([](showing& each) {
+        return each.it.publish(each.first);
+    });
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
@@ -514,4 +580,5 @@ void crash::declare(registry& all) {
     declare_sharers(all);
     declare_atomics(all);
     declare_loans(all);
+    declare_film(all);
 }

@@ -721,6 +721,8 @@ class Printers(gdb.printing.PrettyPrinter):
             kind = value.type
         kind = kind.strip_typedefs().unqualified()
         made = PRINTERS.get(short_name(kind)) if kind.code == gdb.TYPE_CODE_STRUCT else None
+        if made is Broadcast and short_name(argument(kind, 0)) == "shm_loan":
+            return None  # it is another class
         return made(value) if made else None
 
 

@@ -114,7 +114,7 @@ constexpr void check_overwritten() noexcept {
                   "cohold: the values of shm_latest and shm_broadcast are copied byte by byte "
                   "while others write, so they must be trivially copyable. Use a struct "
                   "instead of a std::pair, shm_guarded for one value of another type, and "
-                  "shm_queue for many");
+                  "shm_queue for many; large ones may be loans of a shm_pool");
     static_assert(alignof(T) <= 2097152, "cohold: shared memory is aligned to 2 MiB at most");
 }
 
