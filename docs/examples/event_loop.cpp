@@ -48,15 +48,15 @@ int main() {
     std::int32_t last_news = 0;
     // #region use
     auto news = shared->news.subscribe(cohold::from::oldest);
-    const cohold::event_descriptor on_job = shared->jobs.native_event();
-    const cohold::event_descriptor on_news = news.native_event();
+    const int on_job = shared->jobs.native_event();
+    const int on_news = news.native_event();
 
     const int poller = ::epoll_create1(EPOLL_CLOEXEC);
-    for (const auto* each : {&on_job, &on_news}) {
+    for (const int each : {on_job, on_news}) {
         epoll_event wanted{};
         wanted.events = EPOLLIN;
-        wanted.data.fd = each->native_handle();
-        check(::epoll_ctl(poller, EPOLL_CTL_ADD, wanted.data.fd, &wanted) == 0);
+        wanted.data.fd = each;
+        check(::epoll_ctl(poller, EPOLL_CTL_ADD, each, &wanted) == 0);
     }
     for (int open = 2; open != 0;) {
         epoll_event found{};
@@ -64,21 +64,21 @@ int main() {
             continue; // a signal
         }
         std::error_code ec;
-        if (found.data.fd == on_job.native_handle()) {
+        if (found.data.fd == on_job) {
             while (const auto job = shared->jobs.try_pop(ec)) { // all that is there
                 sum += *job;
             }
-            on_job.clear(); // readable again at once if more has come
         } else {
             while (const auto item = news.try_next(ec)) {
                 last_news = *item;
             }
-            on_news.clear();
         }
         if (ec == cohold::errc::closed) { // readable for ever
             ::epoll_ctl(poller, EPOLL_CTL_DEL, found.data.fd, nullptr);
             --open;
         }
+        std::uint64_t ignored = 0; // clears it; it is readable again at once if more has come
+        static_cast<void>(!::read(found.data.fd, &ignored, sizeof ignored));
     }
     ::close(poller);
     // #endregion use

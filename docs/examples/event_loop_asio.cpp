@@ -25,7 +25,7 @@ constexpr int count = 1000;
 class receiver {
   public:
     receiver(asio::io_context& loop, numbers& queue)
-        : queue_(queue), events_(queue.native_event()),
+        : queue_(queue), events_(queue.watch()),
           descriptor_(loop, ::dup(events_.native_handle())) { // Asio closes the copy
         wait();
     }

@@ -9313,18 +9313,23 @@ COHOLD_NAMESPACE_END
 #define COHOLD_SYNC_EVENT_DESCRIPTOR_HPP
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <system_error>
 #include <utility>
 
 #include <pthread.h>
 
-// The basis of the signals (semaphore, event, latch, barrier, condition): a word that holds a value
-// and says whether anybody waits for it; and the check of a count that is passed to a constructor.
-#ifndef COHOLD_SYNC_DETAIL_AWAITABLE_HPP
-#define COHOLD_SYNC_DETAIL_AWAITABLE_HPP
+// What distinguishes this process from others, also from its parent and its forked children: a
+// stamp of its own, and its start time; a lock that a child does not inherit; and random bytes.
+#ifndef COHOLD_OS_PROCESS_HPP
+#define COHOLD_OS_PROCESS_HPP
 
-#include <bit>
+#include <atomic>
+#include <cstdint>
+#include <new>
+
+#include <sys/random.h>
 
 // Waiting for other threads and processes: spinning, the kernel's futex (sleep while a 32-bit word
 // has a value, wake the sleepers), process-wide memory barriers, and yielding loops.
@@ -9750,6 +9755,164 @@ class yielding {
 COHOLD_NAMESPACE_END
 
 #endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+using stamp_word = std::atomic<std::uint64_t>;
+
+// Where a process keeps its stamp: a cell that the kernel clears in a forked child. nullptr if
+// there can be none.
+[[gnu::cold]] stamp_word* stamp_page() noexcept;
+
+// A number that differs from the stamps of this process's parent and of its forked children. Their
+// process identifiers may be the same, if they are in namespaces of their own.
+[[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
+
+[[gnu::cold]] std::uint64_t process_stamp() noexcept;
+
+// A lock between the threads of a process, held only briefly. If a forked child inherits it from
+// another thread, it is free in the child.
+class process_lock {
+  public:
+    // `process`: see stamp_page.
+    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
+        const std::uint64_t mine = process_stamp(process);
+        yielding loop;
+        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
+                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
+            if (found == mine) {
+                found = 0;
+                loop.yield();
+            }
+        }
+    }
+
+    process_lock(const process_lock&) = delete;
+    process_lock& operator=(const process_lock&) = delete;
+
+    ~process_lock() { word_.store(0, std::memory_order_release); }
+
+  private:
+    std::atomic<std::uint64_t>& word_;
+};
+
+// Fills at most 256 bytes with random data; getrandom(2) never returns fewer. False and errno on
+// failure.
+[[nodiscard, gnu::cold]] bool fill_randomly(void* to, std::size_t bytes) noexcept;
+
+// The start time of this process in clock ticks since the machine was booted, from field 22 of
+// proc_pid_stat(5). 0 if that cannot be read. Process identifiers are reused, but not together with
+// the start time.
+[[gnu::cold]] std::uint64_t read_start_time() noexcept;
+
+// The same, read only once in a process.
+[[gnu::cold]] std::uint64_t process_start_time() noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for process.hpp.
+#ifndef COHOLD_OS_PROCESS_IPP
+#define COHOLD_OS_PROCESS_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE stamp_word* stamp_page() noexcept {
+    static std::atomic<stamp_word*> kept{nullptr};
+    stamp_word* mine = kept.load(std::memory_order_acquire);
+    if (mine == nullptr) {
+        void* const cell = wiped_cells::take();
+        if (cell == nullptr) {
+            return nullptr;
+        }
+        auto* const made = static_cast<stamp_word*>(cell); // 0: none yet
+        if (kept.compare_exchange_strong(mine, made)) {
+            mine = made;
+        } else {
+            wiped_cells::give_back(cell); // another thread was first
+        }
+    }
+    return mine;
+}
+
+COHOLD_INLINE std::uint64_t process_stamp(stamp_word* page) noexcept {
+    if (page == nullptr) {
+        return static_cast<std::uint64_t>(::getpid());
+    }
+    std::uint64_t found = page->load(std::memory_order_relaxed);
+    if (found == 0) {
+        const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
+        found = page->compare_exchange_strong(found, fresh) ? fresh : found;
+    }
+    return found;
+}
+
+COHOLD_INLINE std::uint64_t process_stamp() noexcept {
+    return process_stamp(stamp_page());
+}
+
+COHOLD_INLINE bool fill_randomly(void* to, std::size_t bytes) noexcept {
+    const uncancelled here;
+    return ::getrandom(to, bytes, 0) == static_cast<ssize_t>(bytes);
+}
+
+COHOLD_INLINE std::uint64_t read_start_time() noexcept {
+    const unique_fd file = open_file("/proc/self/stat", O_RDONLY);
+    char text[512];
+    const ssize_t length = file ? read_some(file.get(), text, sizeof text) : -1;
+    // The second field is a name in parentheses, which may contain anything.
+    ssize_t at = length;
+    while (at > 0 && text[at - 1] != ')') {
+        --at;
+    }
+    if (at <= 0) {
+        return 0;
+    }
+    std::uint64_t ticks = 0;
+    for (int field = 2; at < length; ++at) {
+        if (text[at] == ' ') {
+            ++field;
+        } else if (field == 22 && text[at] >= '0' && text[at] <= '9') {
+            ticks = ticks * 10 + static_cast<std::uint64_t>(text[at] - '0');
+        } else if (field > 22) {
+            break;
+        }
+    }
+    return ticks;
+}
+
+COHOLD_INLINE std::uint64_t process_start_time() noexcept {
+    static std::atomic<std::uint64_t> known{0};
+    static std::atomic<std::uint64_t> of{0}; // a forked child has another stamp
+    if (of.load(std::memory_order_acquire) != process_stamp()) {
+        known.store(read_start_time(), std::memory_order_relaxed);
+        of.store(process_stamp(), std::memory_order_release);
+    }
+    return known.load(std::memory_order_relaxed);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
+#endif
+// The basis of the signals (semaphore, event, latch, barrier, condition): a word that holds a value
+// and says whether anybody waits for it; and the check of a count that is passed to a constructor.
+#ifndef COHOLD_SYNC_DETAIL_AWAITABLE_HPP
+#define COHOLD_SYNC_DETAIL_AWAITABLE_HPP
+
+#include <bit>
+
 // How processes wait: the waiting policies, and a word in shared memory on which processes sleep
 // until another one says that something changed.
 #ifndef COHOLD_SYNC_WAITING_HPP
@@ -10248,13 +10411,16 @@ struct event_source {
     bool (*look)(const void* object, bool thorough, std::atomic<std::uint64_t>& seen) noexcept;
     const void* word;
     way how;
+    // Can `look` be asked again without a change of `seen`? If it then finds nothing, the
+    // descriptor is not readable any more.
+    bool lasts = true;
 };
 
 /// A thread of this process that sleeps on the word of an object, like any other that waits for it,
 /// and sets an event flag when there is something. While the flag is set, it waits for somebody to
 /// clear it, and not for the object: so those that change the object make no system calls. In
 /// private memory. Owned by an event_descriptor; a reader of a broadcast may hold it as well, to
-/// tell how far it has come.
+/// tell how far it has come. Those that belong to an object are in a list: see native_events.
 class event_watch {
   public:
     // nullptr and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
@@ -10273,6 +10439,11 @@ class event_watch {
 
     [[nodiscard]] int descriptor() const noexcept { return flag_.get(); }
 
+    [[nodiscard]] const void* object() const noexcept { return source_.object; }
+
+    // By a child that was forked since it was made, which does not have the thread?
+    [[nodiscard]] bool is_inherited() const noexcept { return process_ != process_stamp(); }
+
     // What there is that is not new any more, for sources that need it: a version or a position.
     [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
 
@@ -10288,6 +10459,9 @@ class event_watch {
 
     void await_event() noexcept;
 
+    // Until the flag has been cleared, or there is nothing any more.
+    void await_taken() noexcept;
+
     // Wakes the thread. Others that sleep there look again, too.
     void wake() const noexcept;
 
@@ -10299,7 +10473,10 @@ class event_watch {
         return *static_cast<signal_value*>(const_cast<void*>(source_.word));
     }
 
+    friend class native_events;
+
     event_source source_;
+    event_watch* next_ = nullptr; // in native_events
     unique_fd flag_;
     ::pthread_t thread_{};
     std::uint64_t process_; // a forked child has no such thread
@@ -10310,8 +10487,8 @@ class event_watch {
     std::atomic<std::uint32_t> references_{1};
 };
 
-/// A reader's part of its watch, which it tells how far it has come. A copy of a reader tells
-/// nobody. When the reader is gone, nothing is new to it.
+/// A reader's part of its watch, which it tells how far it has come, and which it may own. A copy
+/// of a reader tells nobody. When the reader is gone, nothing is new to it.
 class event_position {
   public:
     event_position() noexcept = default;
@@ -10319,7 +10496,7 @@ class event_position {
     event_position(const event_position& /*other*/) noexcept {}
 
     event_position(event_position&& other) noexcept
-        : watch_(std::exchange(other.watch_, nullptr)) {}
+        : watch_(std::exchange(other.watch_, nullptr)), owns_(std::exchange(other.owns_, false)) {}
 
     event_position& operator=(const event_position& other) noexcept {
         if (this != &other) {
@@ -10332,6 +10509,7 @@ class event_position {
         if (this != &other) {
             end();
             watch_ = std::exchange(other.watch_, nullptr);
+            owns_ = std::exchange(other.owns_, false);
         }
         return *this;
     }
@@ -10344,6 +10522,11 @@ class event_position {
         watch_ = &watch;
     }
 
+    // The descriptor of a watch that ends with this. It is made the first time; -1 and `ec` as in
+    // event_watch::start.
+    [[nodiscard, gnu::cold]] int own(const event_source& source, std::uint64_t position,
+                                     std::error_code& ec) noexcept;
+
     void tell(std::uint64_t position) const noexcept {
         if (watch_ != nullptr) [[unlikely]] {
             watch_->seen().store(position, std::memory_order_release);
@@ -10354,22 +10537,29 @@ class event_position {
     void end() noexcept {
         if (watch_ != nullptr) [[unlikely]] {
             tell(UINT64_MAX);
-            std::exchange(watch_, nullptr)->drop();
+            event_watch* const ended = std::exchange(watch_, nullptr);
+            if (std::exchange(owns_, false)) {
+                ended->stop();
+            } else {
+                ended->drop();
+            }
         }
     }
 
     event_watch* watch_ = nullptr;
+    bool owns_ = false;
 };
 
 } // namespace detail
 
 /// A file descriptor that is readable while there is something to take from one queue, signal, or
-/// the like, in whichever process it comes from: the result of a member function native_event().
-/// Owns the descriptor, and a thread of this process that waits in its stead. The descriptor is one
-/// of eventfd(2), non-blocking and closed on exec.
+/// the like, in whichever process it comes from: the result of a member function watch(). Owns the
+/// descriptor, and a thread of this process that waits in its stead. The descriptor is one of
+/// eventfd(2), non-blocking and closed on exec.
 ///
-/// It stays readable until clear() or read(2) of 8 bytes. Then it becomes readable again at once if
-/// there still is something, otherwise when there is. So no event is lost, whether the program
+/// It stays readable until clear() or read(2) of 8 bytes, or for up to 10 ms after everything was
+/// taken (that of a shm_latest: until clear() or read(2)). Then it becomes readable again at once
+/// if there still is something, otherwise when there is. So no event is lost, whether the program
 /// clears first and takes then, or the other way round; taking everything first saves a wake-up.
 /// Now and then the descriptor is readable although there is nothing, because another consumer was
 /// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
@@ -10377,14 +10567,15 @@ class event_position {
 ///
 /// *Who closes it*: the destructor, at the latest before the object or the mapping that it is in
 /// ends. A program that hands the descriptor to something that closes it passes on a copy, dup(2).
-/// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor. Nobody
-/// pays for it while the descriptor is readable; otherwise, those who change the object pay for
-/// waking it, as for every sleeper. *Thread and process safety*: native_handle() and clear() may be
-/// called by any thread; the rest is for one at a time. After fork(2), only the parent has the
-/// thread, but both share the descriptor: the child's copy serves to be destroyed. *If the process
-/// is killed*: nothing stays but what a killed sleeper leaves, one system call for the next to
-/// change the object. If a process is killed after its change and before the wake-up, the
-/// descriptor is readable an eighth of a second later.
+/// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor; it
+/// looks every 0.1 to 10 ms whether there still is something while the descriptor is readable.
+/// Nobody else pays for it while the descriptor is readable; otherwise, those who change the object
+/// pay for waking it, as for every sleeper. *Thread and process safety*: native_handle() and
+/// clear() may be called by any thread; the rest is for one at a time. After fork(2), only the
+/// parent has the thread, but both share the descriptor: the child's copy serves to be destroyed.
+/// *If the process is killed*: nothing stays but what a killed sleeper leaves, one system call for
+/// the next to change the object. If a process is killed after its change and before the wake-up,
+/// the descriptor is readable an eighth of a second later.
 class [[nodiscard]] event_descriptor {
   public:
     /// None.
@@ -10433,7 +10624,39 @@ class [[nodiscard]] event_descriptor {
 
 namespace detail {
 
-/// Makes descriptors, for the member functions native_event().
+/// The descriptors that the member functions native_event() return: one for an object, made when it
+/// is first asked for. They belong to the object, and end with it or with its mapping. In private
+/// memory.
+class native_events {
+  public:
+    // -1 and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
+    [[nodiscard, gnu::cold]] static int of(const event_source& source, std::uint64_t seen,
+                                           std::error_code& ec) noexcept;
+
+    [[nodiscard]] static int of(const event_source& source, std::uint64_t seen = 0) {
+        std::error_code ec;
+        const int made = of(source, seen, ec);
+        raise_if(ec);
+        return made;
+    }
+
+    // Before the objects in those bytes end, or their mapping does.
+    static void end(const void* begin, std::size_t bytes) noexcept {
+        if (first_.load(std::memory_order_acquire) != nullptr) [[unlikely]] {
+            end_those_of(begin, bytes);
+        }
+    }
+
+  private:
+    [[gnu::cold]] static void end_those_of(const void* begin, std::size_t bytes) noexcept;
+
+    // Each link changes by one store, so a child that is forked at any moment inherits an intact
+    // list.
+    static inline constinit std::atomic<event_watch*> first_{nullptr};
+    static inline constinit std::atomic<std::uint64_t> busy_{0}; // held while the list is used
+};
+
+/// Makes descriptors, for the member functions watch().
 struct event_access {
     [[nodiscard]] static event_descriptor watch(const event_source& source, std::error_code& ec,
                                                 std::uint64_t seen = 0) noexcept {
@@ -10465,6 +10688,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_OS_EVENT_FLAG_HPP
 #define COHOLD_OS_EVENT_FLAG_HPP
 
+#include <cstdint>
+
 #include <pthread.h>
 
 
@@ -10481,8 +10706,9 @@ namespace detail {
 // What reading 8 bytes does, too. Does not wait. System call: read(2).
 [[gnu::cold]] void clear_event_flag(int flag) noexcept;
 
-// Waits until the flag is not set. May return spuriously, though not at once. System call: poll(2).
-[[gnu::cold]] void await_clear_flag(int flag) noexcept;
+// Waits until the flag is not set, no longer than `patience` ns. Returns whether it may be clear:
+// spuriously, though not at once, if the descriptor is closed. System call: ppoll(2).
+[[gnu::cold]] bool await_clear_flag(int flag, std::int64_t patience) noexcept;
 
 // Starts a thread that calls run(argument). No signal is ever delivered to it, so that those of the
 // program go to the program's threads. It needs little stack. 0, or the error of pthread_create(3):
@@ -10502,6 +10728,7 @@ COHOLD_NAMESPACE_END
 
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -10532,14 +10759,22 @@ COHOLD_INLINE void clear_event_flag(int flag) noexcept {
     errno = error;
 }
 
-COHOLD_INLINE void await_clear_flag(int flag) noexcept {
+COHOLD_INLINE bool await_clear_flag(int flag, std::int64_t patience) noexcept {
+    constexpr std::int64_t second = 1000000000;
     struct ::pollfd watched{flag, POLLOUT, 0};
+    const ::timespec most{static_cast<::time_t>(patience / second),
+                          static_cast<long>(patience % second)};
     const uncancelled here;
-    if (::poll(&watched, 1, -1) <= 0 || (watched.revents & POLLOUT) == 0) {
+    const int found = ::ppoll(&watched, 1, &most, nullptr);
+    if (found == 0) {
+        return false;
+    }
+    if (found < 0 || (watched.revents & POLLOUT) == 0) {
         // The program has closed the descriptor, or the kernel has no memory.
         const std::atomic<std::uint32_t> never{0};
         futex_wait(never, 0, deadline::in(10000000));
     }
+    return true;
 }
 
 COHOLD_INLINE int start_thread(::pthread_t& made, const char* name, void* (*run)(void*),
@@ -10562,168 +10797,6 @@ COHOLD_INLINE int start_thread(::pthread_t& made, const char* name, void* (*run)
         ::pthread_setname_np(made, name);
     }
     return error;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-// What distinguishes this process from others, also from its parent and its forked children: a
-// stamp of its own, and its start time; a lock that a child does not inherit; and random bytes.
-#ifndef COHOLD_OS_PROCESS_HPP
-#define COHOLD_OS_PROCESS_HPP
-
-#include <atomic>
-#include <cstdint>
-#include <new>
-
-#include <sys/random.h>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-using stamp_word = std::atomic<std::uint64_t>;
-
-// Where a process keeps its stamp: a cell that the kernel clears in a forked child. nullptr if
-// there can be none.
-[[gnu::cold]] stamp_word* stamp_page() noexcept;
-
-// A number that differs from the stamps of this process's parent and of its forked children. Their
-// process identifiers may be the same, if they are in namespaces of their own.
-[[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
-
-[[gnu::cold]] std::uint64_t process_stamp() noexcept;
-
-// A lock between the threads of a process, held only briefly. If a forked child inherits it from
-// another thread, it is free in the child.
-class process_lock {
-  public:
-    // `process`: see stamp_page.
-    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
-        const std::uint64_t mine = process_stamp(process);
-        yielding loop;
-        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
-                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
-            if (found == mine) {
-                found = 0;
-                loop.yield();
-            }
-        }
-    }
-
-    process_lock(const process_lock&) = delete;
-    process_lock& operator=(const process_lock&) = delete;
-
-    ~process_lock() { word_.store(0, std::memory_order_release); }
-
-  private:
-    std::atomic<std::uint64_t>& word_;
-};
-
-// Fills at most 256 bytes with random data; getrandom(2) never returns fewer. False and errno on
-// failure.
-[[nodiscard, gnu::cold]] bool fill_randomly(void* to, std::size_t bytes) noexcept;
-
-// The start time of this process in clock ticks since the machine was booted, from field 22 of
-// proc_pid_stat(5). 0 if that cannot be read. Process identifiers are reused, but not together with
-// the start time.
-[[gnu::cold]] std::uint64_t read_start_time() noexcept;
-
-// The same, read only once in a process.
-[[gnu::cold]] std::uint64_t process_start_time() noexcept;
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for process.hpp.
-#ifndef COHOLD_OS_PROCESS_IPP
-#define COHOLD_OS_PROCESS_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-COHOLD_INLINE stamp_word* stamp_page() noexcept {
-    static std::atomic<stamp_word*> kept{nullptr};
-    stamp_word* mine = kept.load(std::memory_order_acquire);
-    if (mine == nullptr) {
-        void* const cell = wiped_cells::take();
-        if (cell == nullptr) {
-            return nullptr;
-        }
-        auto* const made = static_cast<stamp_word*>(cell); // 0: none yet
-        if (kept.compare_exchange_strong(mine, made)) {
-            mine = made;
-        } else {
-            wiped_cells::give_back(cell); // another thread was first
-        }
-    }
-    return mine;
-}
-
-COHOLD_INLINE std::uint64_t process_stamp(stamp_word* page) noexcept {
-    if (page == nullptr) {
-        return static_cast<std::uint64_t>(::getpid());
-    }
-    std::uint64_t found = page->load(std::memory_order_relaxed);
-    if (found == 0) {
-        const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
-        found = page->compare_exchange_strong(found, fresh) ? fresh : found;
-    }
-    return found;
-}
-
-COHOLD_INLINE std::uint64_t process_stamp() noexcept {
-    return process_stamp(stamp_page());
-}
-
-COHOLD_INLINE bool fill_randomly(void* to, std::size_t bytes) noexcept {
-    const uncancelled here;
-    return ::getrandom(to, bytes, 0) == static_cast<ssize_t>(bytes);
-}
-
-COHOLD_INLINE std::uint64_t read_start_time() noexcept {
-    const unique_fd file = open_file("/proc/self/stat", O_RDONLY);
-    char text[512];
-    const ssize_t length = file ? read_some(file.get(), text, sizeof text) : -1;
-    // The second field is a name in parentheses, which may contain anything.
-    ssize_t at = length;
-    while (at > 0 && text[at - 1] != ')') {
-        --at;
-    }
-    if (at <= 0) {
-        return 0;
-    }
-    std::uint64_t ticks = 0;
-    for (int field = 2; at < length; ++at) {
-        if (text[at] == ' ') {
-            ++field;
-        } else if (field == 22 && text[at] >= '0' && text[at] <= '9') {
-            ticks = ticks * 10 + static_cast<std::uint64_t>(text[at] - '0');
-        } else if (field > 22) {
-            break;
-        }
-    }
-    return ticks;
-}
-
-COHOLD_INLINE std::uint64_t process_start_time() noexcept {
-    static std::atomic<std::uint64_t> known{0};
-    static std::atomic<std::uint64_t> of{0}; // a forked child has another stamp
-    if (of.load(std::memory_order_acquire) != process_stamp()) {
-        known.store(read_start_time(), std::memory_order_relaxed);
-        of.store(process_stamp(), std::memory_order_release);
-    }
-    return known.load(std::memory_order_relaxed);
 }
 
 } // namespace detail
@@ -11661,7 +11734,7 @@ COHOLD_INLINE event_watch::event_watch(const event_source& source, unique_fd&& f
 COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::uint64_t seen,
                                               std::error_code& ec) noexcept {
     clear(ec);
-    const error_context context("native_event", "event_descriptor", "");
+    const error_context context("watch", "event_descriptor", "");
     unique_fd flag = make_event_flag();
     if (!flag) {
         fail_errno(ec, errno, "eventfd");
@@ -11682,7 +11755,7 @@ COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::u
 }
 
 COHOLD_INLINE void event_watch::stop() noexcept {
-    if (process_ == process_stamp()) {
+    if (!is_inherited()) {
         stopping_.store(1, std::memory_order_seq_cst);
         do { // again, because the thread may have been about to sleep
             clear_event_flag(flag_.get());
@@ -11712,7 +11785,7 @@ COHOLD_INLINE void* event_watch::run(void* watch) noexcept {
         }
         set_event_flag(mine.flag_.get());
         if (!stops()) { // if it stops now, the flag is cleared again
-            await_clear_flag(mine.flag_.get());
+            mine.await_taken();
         }
     }
     mine.ended_.store(1, std::memory_order_release);
@@ -11730,6 +11803,19 @@ COHOLD_INLINE bool event_watch::is_over() noexcept {
         asked_ = now;
     }
     return source_.look(source_.object, thorough, seen_);
+}
+
+COHOLD_INLINE void event_watch::await_taken() noexcept {
+    constexpr std::int64_t shortest = 100000; // ns
+    constexpr std::int64_t longest = 10000000;
+    for (std::int64_t patience = shortest; !await_clear_flag(flag_.get(), patience);
+         patience = patience < longest / 2 ? 2 * patience : longest) {
+        if (source_.lasts && stopping_.load(std::memory_order_acquire) == 0 &&
+            !source_.look(source_.object, true, seen_)) {
+            clear_event_flag(flag_.get()); // what comes meanwhile is found next
+            break;
+        }
+    }
 }
 
 COHOLD_INLINE void event_watch::await_event() noexcept {
@@ -11762,6 +11848,68 @@ COHOLD_INLINE void event_watch::wake() const noexcept {
         word().finish_wake();
     } else if (word().awaited()) {
         word().wake_all();
+    }
+}
+
+COHOLD_INLINE int event_position::own(const event_source& source, std::uint64_t position,
+                                      std::error_code& ec) noexcept {
+    clear(ec);
+    if (!owns_ || watch_->is_inherited()) {
+        event_watch* const made = event_watch::start(source, position, ec);
+        if (made == nullptr) {
+            return -1;
+        }
+        end();
+        watch_ = made;
+        owns_ = true;
+    }
+    return watch_->descriptor();
+}
+
+COHOLD_INLINE int native_events::of(const event_source& source, std::uint64_t seen,
+                                    std::error_code& ec) noexcept {
+    clear(ec);
+    const process_lock held(busy_, stamp_page());
+    for (event_watch* each = first_.load(std::memory_order_relaxed); each != nullptr;
+         each = each->next_) {
+        if (each->object() == source.object && !each->is_inherited()) {
+            return each->descriptor();
+        }
+    }
+    event_watch* const made = event_watch::start(source, seen, ec);
+    if (made == nullptr) {
+        return -1;
+    }
+    made->next_ = first_.load(std::memory_order_relaxed);
+    first_.store(made, std::memory_order_release);
+    return made->descriptor();
+}
+
+COHOLD_INLINE void native_events::end_those_of(const void* begin, std::size_t bytes) noexcept {
+    const auto from = reinterpret_cast<std::uintptr_t>(begin);
+    event_watch* ended = nullptr;
+    {
+        const process_lock held(busy_, stamp_page());
+        event_watch* before = nullptr;
+        event_watch* next = nullptr;
+        for (event_watch* each = first_.load(std::memory_order_relaxed); each != nullptr;
+             each = next) {
+            next = each->next_;
+            if (reinterpret_cast<std::uintptr_t>(each->object()) - from >= bytes) {
+                before = each;
+            } else {
+                if (before == nullptr) {
+                    first_.store(next, std::memory_order_release);
+                } else {
+                    before->next_ = next;
+                }
+                each->next_ = ended;
+                ended = each;
+            }
+        }
+    }
+    while (ended != nullptr) {
+        std::exchange(ended, ended->next_)->stop();
     }
 }
 
@@ -21178,7 +21326,7 @@ class shm_event {
     shm_event& operator=(const shm_event&) = delete;
 
     /// No thread may be waiting. A thread whose wait is over may destroy the event.
-    ~shm_event() = default;
+    ~shm_event() { detail::native_events::end(this, sizeof *this); }
 
     /// Setting an event that is set has no effect.
     void set() noexcept {
@@ -21220,13 +21368,26 @@ class shm_event {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
+    /// A descriptor for epoll(7) and the like, readable while the event is set.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
     /// try_wait, if the reset is automatic. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
     /// EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 
@@ -21931,7 +22092,7 @@ class shm_latch {
     shm_latch& operator=(const shm_latch&) = delete;
 
     /// No thread may be waiting. A thread whose wait is over may destroy the latch.
-    ~shm_latch() = default;
+    ~shm_latch() { detail::native_events::end(this, sizeof *this); }
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
@@ -22004,14 +22165,25 @@ class shm_latch {
         return count_.load(std::memory_order_relaxed);
     }
 
-    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
-    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() const {
-        return detail::event_access::watch(events());
-    }
+    /// A descriptor for epoll(7) and the like, readable once the count is 0.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() const { return detail::native_events::of(events()); }
 
     /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
+    [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
+    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor watch() const { return detail::event_access::watch(events()); }
+
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) const noexcept {
         return detail::event_access::watch(events(), ec);
     }
 
@@ -22078,7 +22250,7 @@ class shm_semaphore {
 
     /// No thread may be waiting. A thread that has received the last permit may destroy the
     /// semaphore.
-    ~shm_semaphore() = default;
+    ~shm_semaphore() { detail::native_events::end(this, sizeof *this); }
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
@@ -22139,13 +22311,26 @@ class shm_semaphore {
         return count_.load(std::memory_order_relaxed);
     }
 
+    /// A descriptor for epoll(7) and the like, readable while there are permits.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
     /// try_acquire. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
     /// pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 
@@ -26209,16 +26394,34 @@ class shm_broadcast {
 
         /// A descriptor for epoll(7) and the like, readable while there are messages for this
         /// subscription, and once the broadcast is closed. Take them with try_next until there are
+        /// none. It is made on first use and belongs to this subscription: a move takes it along,
+        /// a copy has none, and a forked child makes its own. See event_descriptor, which watch()
+        /// returns, for when it is readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
+        /// EAGAIN, from pthread_create(3). System calls: these, the first time.
+        [[nodiscard]] int native_event() {
+            std::error_code ec;
+            const int made = native_event(ec);
+            detail::raise_if(ec);
+            return made;
+        }
+
+        /// @copydoc native_event
+        [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+            return events_.own(in_->events(), position_, ec);
+        }
+
+        /// A descriptor for epoll(7) and the like, readable while there are messages for this
+        /// subscription, and once the broadcast is closed. Take them with try_next until there are
         /// none. It belongs to this subscription until that is destroyed, assigned to, or asked for
         /// another one; from then on it tells of nothing but the end. A move takes it along, a copy
         /// has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
         /// pthread_create(3). System calls: these.
-        [[nodiscard]] event_descriptor native_event() {
+        [[nodiscard]] event_descriptor watch() {
             return followed(detail::event_access::watch(in_->events(), position_));
         }
 
-        /// @copydoc native_event
-        [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        /// @copydoc watch
+        [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
             return followed(detail::event_access::watch(in_->events(), ec, position_));
         }
 
@@ -26736,6 +26939,7 @@ COHOLD_INLINE loan_pool::loan_pool(std::uint64_t count, std::uint64_t size, std:
 }
 
 COHOLD_INLINE loan_pool::~loan_pool() {
+    native_events::end(this, sizeof *this);
     if (count_ == 0) {
         return; // destroyed already, by a process that was killed afterwards
     }
@@ -27051,15 +27255,27 @@ class shm_pool {
         return made;
     }
 
+    /// A descriptor for epoll(7) and the like, readable while objects are
+    /// available. Take them with try_loan.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(pool_.events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(pool_.events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
     /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
     /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() {
-        return detail::event_access::watch(pool_.events());
-    }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(pool_.events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(pool_.events(), ec);
     }
 
@@ -33794,7 +34010,7 @@ class shm_latest {
     shm_latest& operator=(const shm_latest&) = delete;
 
     /// No thread may use it any more.
-    ~shm_latest() = default;
+    ~shm_latest() { detail::native_events::end(this, sizeof *this); }
 
     // ---- writing
 
@@ -33938,26 +34154,41 @@ class shm_latest {
         return if_newer(seen, now);
     }
 
+    /// A descriptor for epoll(7) and the like, readable once there is a newer
+    /// version than at the first call, or than when it was last cleared, by read(2) of 8 bytes.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() const {
+        return detail::native_events::of(events(), version());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
+        return detail::native_events::of(events(), version(), ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable once there is a version that is newer than
     /// `seen`. After clear() of the descriptor, it is readable again once there is a version that
     /// is newer than when it became readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
     /// EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event(std::uint64_t seen) const {
+    [[nodiscard]] event_descriptor watch(std::uint64_t seen) const {
         return detail::event_access::watch(events(), seen);
     }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::uint64_t seen,
-                                                std::error_code& ec) const noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::uint64_t seen, std::error_code& ec) const noexcept {
         return detail::event_access::watch(events(), ec, seen);
     }
 
     /// From the next version on.
-    [[nodiscard]] event_descriptor native_event() const { return native_event(version()); }
+    [[nodiscard]] event_descriptor watch() const { return watch(version()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
-        return native_event(version(), ec);
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) const noexcept {
+        return watch(version(), ec);
     }
 
   private:
@@ -34050,7 +34281,7 @@ class shm_latest {
             }
             return newer;
         };
-        return {this, look, &stored_, detail::event_source::way::reader};
+        return {this, look, &stored_, detail::event_source::way::reader, false};
     }
 
     // The version at the end.
@@ -37339,6 +37570,7 @@ COHOLD_INLINE message_store::message_store(std::uint64_t capacity,
 }
 
 COHOLD_INLINE message_store::~message_store() {
+    native_events::end(this, sizeof *this);
     if (capacity_ == 0) {
         return; // destroyed already, by a process that was killed afterwards
     }
@@ -38279,14 +38511,28 @@ class shm_message_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return store_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are messages
+    /// that nobody holds, and once the queue is closed. Take them with try_pop.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
     /// and once the queue is closed and no other process holds any. Take them with try_pop.
     /// *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System
     /// calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 
@@ -40439,6 +40685,7 @@ class queue_core : queue_words<T, Allocator> {
     queue_core& operator=(const queue_core&) = delete;
 
     [[gnu::cold]] ~queue_core() {
+        native_events::end(this, sizeof *this);
         worker::recover_dead(allocator_);
         end();
     }
@@ -42464,14 +42711,28 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are elements
+    /// that can be taken with try_pop, try_front or try_take, and once the queue is closed.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
     /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
     /// try_take. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
     /// System calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 
@@ -43088,6 +43349,7 @@ COHOLD_INLINE call_table::call_table(std::uint64_t count, std::size_t size, std:
 }
 
 COHOLD_INLINE call_table::~call_table() {
+    native_events::end(this, sizeof *this);
     if (count_ == 0) {
         return; // destroyed already, by a process that was killed afterwards
     }
@@ -43478,15 +43740,27 @@ class shm_service {
 
     [[nodiscard]] bool is_closed() const noexcept { return table_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, for servers: readable while calls
+    /// wait, and once the service is closed. Take them with try_next.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(table_.events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(table_.events(), 0, ec);
+    }
+
     /// For servers: a descriptor for epoll(7) and the like, readable while calls wait for a server,
     /// and once the service is closed. Take them with try_next. *Errors*: EMFILE, ENFILE, ENOMEM,
     /// from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() {
-        return detail::event_access::watch(table_.events());
-    }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(table_.events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(table_.events(), ec);
     }
 
@@ -48033,6 +48307,7 @@ class basic_region {
     ~basic_region() {
         // In a forked child that does not have the mapping, something else may be in its place.
         if (only_in_ == 0 || only_in_ == process_stamp()) {
+            native_events::end(address_, size_);
             unmap(address_, size_);
         }
     }
@@ -50562,6 +50837,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 COHOLD_INLINE void segment_memory::unmap_all() noexcept {
+    native_events::end(base_, static_cast<std::size_t>(reserve_));
     mappings.remove(local_of_this()); // no effect for a read-only mapping
     detach(header());
     unmap(local_of_this().identity->attendance, page_size());
@@ -51345,6 +51621,7 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     // leaked. (In a surrounding section, which may be undone, that is impossible: an error.)
     bool kept = true;
     if (has_destructor) {
+        native_events::end(object, static_cast<std::size_t>(type.size));
         section_->save(object, type.size, ec);
         kept = !ec;
         if (ec && section_.is_outermost()) {

@@ -282,16 +282,16 @@ void declare_pops(registry& all) {
     on(all, "pop_until", several, [](queue& q) {
         return static_cast<bool>(q.pop_until(soon()));
     }).also([](one& q) { first_comes_last(q.it); });
-    on(all, "native_event", one_there, look)
+    on(all, "watch", one_there, look)
         .meanwhile([](one& q) { return push_other(q.it); })
         .also([](one& q) { first_comes_last(q.it); })
         .together([](one& q) {
             push_other(q.it);
             first_comes_last(q.it);
         });
-    on(all, "native_event", several, look)
-        .meanwhile([](one& q) { return pop(q.it); })
-        .also([](one& q) { first_comes_last(q.it); });
+    on(all, "watch", several, look).meanwhile([](one& q) { return pop(q.it); }).also([](one& q) {
+        first_comes_last(q.it);
+    });
     on(all, "close", several, [](queue& q) { q.close(); }).meanwhile([](one& q) {
         return push_other(q.it);
     });

@@ -86,10 +86,10 @@ int run_watcher(const char* name) {
     const auto handle = memory::open(name);
     auto& here = *handle.find<world>(root);
     auto notes = here.notes.subscribe();
-    const event_descriptor on_jobs = here.jobs.native_event();
-    const event_descriptor on_notes = notes.native_event();
-    const event_descriptor on_value = here.value.native_event();
-    const event_descriptor on_end = here.over.native_event();
+    const event_descriptor on_jobs = here.jobs.watch();
+    const event_descriptor on_notes = notes.watch();
+    const event_descriptor on_value = here.value.watch();
+    const event_descriptor on_end = here.over.watch();
     const std::array<const event_descriptor*, 4> all{&on_jobs, &on_notes, &on_value, &on_end};
     const int poller = ::epoll_create1(EPOLL_CLOEXEC);
     for (const event_descriptor* const each : all) {

@@ -351,16 +351,34 @@ class shm_broadcast {
 
         /// A descriptor for epoll(7) and the like, readable while there are messages for this
         /// subscription, and once the broadcast is closed. Take them with try_next until there are
+        /// none. It is made on first use and belongs to this subscription: a move takes it along,
+        /// a copy has none, and a forked child makes its own. See event_descriptor, which watch()
+        /// returns, for when it is readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
+        /// EAGAIN, from pthread_create(3). System calls: these, the first time.
+        [[nodiscard]] int native_event() {
+            std::error_code ec;
+            const int made = native_event(ec);
+            detail::raise_if(ec);
+            return made;
+        }
+
+        /// @copydoc native_event
+        [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+            return events_.own(in_->events(), position_, ec);
+        }
+
+        /// A descriptor for epoll(7) and the like, readable while there are messages for this
+        /// subscription, and once the broadcast is closed. Take them with try_next until there are
         /// none. It belongs to this subscription until that is destroyed, assigned to, or asked for
         /// another one; from then on it tells of nothing but the end. A move takes it along, a copy
         /// has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
         /// pthread_create(3). System calls: these.
-        [[nodiscard]] event_descriptor native_event() {
+        [[nodiscard]] event_descriptor watch() {
             return followed(detail::event_access::watch(in_->events(), position_));
         }
 
-        /// @copydoc native_event
-        [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        /// @copydoc watch
+        [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
             return followed(detail::event_access::watch(in_->events(), ec, position_));
         }
 

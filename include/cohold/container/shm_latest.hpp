@@ -79,7 +79,7 @@ class shm_latest {
     shm_latest& operator=(const shm_latest&) = delete;
 
     /// No thread may use it any more.
-    ~shm_latest() = default;
+    ~shm_latest() { detail::native_events::end(this, sizeof *this); }
 
     // ---- writing
 
@@ -223,26 +223,41 @@ class shm_latest {
         return if_newer(seen, now);
     }
 
+    /// A descriptor for epoll(7) and the like, readable once there is a newer
+    /// version than at the first call, or than when it was last cleared, by read(2) of 8 bytes.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() const {
+        return detail::native_events::of(events(), version());
+    }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
+        return detail::native_events::of(events(), version(), ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable once there is a version that is newer than
     /// `seen`. After clear() of the descriptor, it is readable again once there is a version that
     /// is newer than when it became readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
     /// EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event(std::uint64_t seen) const {
+    [[nodiscard]] event_descriptor watch(std::uint64_t seen) const {
         return detail::event_access::watch(events(), seen);
     }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::uint64_t seen,
-                                                std::error_code& ec) const noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::uint64_t seen, std::error_code& ec) const noexcept {
         return detail::event_access::watch(events(), ec, seen);
     }
 
     /// From the next version on.
-    [[nodiscard]] event_descriptor native_event() const { return native_event(version()); }
+    [[nodiscard]] event_descriptor watch() const { return watch(version()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
-        return native_event(version(), ec);
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) const noexcept {
+        return watch(version(), ec);
     }
 
   private:
@@ -335,7 +350,7 @@ class shm_latest {
             }
             return newer;
         };
-        return {this, look, &stored_, detail::event_source::way::reader};
+        return {this, look, &stored_, detail::event_source::way::reader, false};
     }
 
     // The version at the end.

@@ -212,15 +212,27 @@ class shm_pool {
         return made;
     }
 
+    /// A descriptor for epoll(7) and the like, readable while objects are
+    /// available. Take them with try_loan.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(pool_.events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(pool_.events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
     /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
     /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() {
-        return detail::event_access::watch(pool_.events());
-    }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(pool_.events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(pool_.events(), ec);
     }
 

@@ -644,14 +644,28 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
+    /// A descriptor for epoll(7) and the like, readable while there are elements
+    /// that can be taken with try_pop, try_front or try_take, and once the queue is closed.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
     /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
     /// try_take. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
     /// System calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 

@@ -20,6 +20,7 @@
 #include <cohold/policy/memfd.hpp>
 #include <cohold/policy/naming.hpp>
 #include <cohold/policy/system_v.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -60,6 +61,7 @@ class basic_region {
     ~basic_region() {
         // In a forked child that does not have the mapping, something else may be in its place.
         if (only_in_ == 0 || only_in_ == process_stamp()) {
+            native_events::end(address_, size_);
             unmap(address_, size_);
         }
     }

@@ -5,6 +5,8 @@
 #ifndef COHOLD_OS_EVENT_FLAG_HPP
 #define COHOLD_OS_EVENT_FLAG_HPP
 
+#include <cstdint>
+
 #include <pthread.h>
 
 #include <cohold/os/file.hpp>
@@ -22,8 +24,9 @@ namespace detail {
 // What reading 8 bytes does, too. Does not wait. System call: read(2).
 [[gnu::cold]] void clear_event_flag(int flag) noexcept;
 
-// Waits until the flag is not set. May return spuriously, though not at once. System call: poll(2).
-[[gnu::cold]] void await_clear_flag(int flag) noexcept;
+// Waits until the flag is not set, no longer than `patience` ns. Returns whether it may be clear:
+// spuriously, though not at once, if the descriptor is closed. System call: ppoll(2).
+[[gnu::cold]] bool await_clear_flag(int flag, std::int64_t patience) noexcept;
 
 // Starts a thread that calls run(argument). No signal is ever delivered to it, so that those of the
 // program go to the program's threads. It needs little stack. 0, or the error of pthread_create(3):

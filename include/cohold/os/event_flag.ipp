@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -39,14 +40,22 @@ COHOLD_INLINE void clear_event_flag(int flag) noexcept {
     errno = error;
 }
 
-COHOLD_INLINE void await_clear_flag(int flag) noexcept {
+COHOLD_INLINE bool await_clear_flag(int flag, std::int64_t patience) noexcept {
+    constexpr std::int64_t second = 1000000000;
     struct ::pollfd watched{flag, POLLOUT, 0};
+    const ::timespec most{static_cast<::time_t>(patience / second),
+                          static_cast<long>(patience % second)};
     const uncancelled here;
-    if (::poll(&watched, 1, -1) <= 0 || (watched.revents & POLLOUT) == 0) {
+    const int found = ::ppoll(&watched, 1, &most, nullptr);
+    if (found == 0) {
+        return false;
+    }
+    if (found < 0 || (watched.revents & POLLOUT) == 0) {
         // The program has closed the descriptor, or the kernel has no memory.
         const std::atomic<std::uint32_t> never{0};
         futex_wait(never, 0, deadline::in(10000000));
     }
+    return true;
 }
 
 COHOLD_INLINE int start_thread(::pthread_t& made, const char* name, void* (*run)(void*),

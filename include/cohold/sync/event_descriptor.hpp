@@ -7,6 +7,7 @@
 #define COHOLD_SYNC_EVENT_DESCRIPTOR_HPP
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <system_error>
 #include <utility>
@@ -15,6 +16,7 @@
 
 #include <cohold/error.hpp>
 #include <cohold/os/file.hpp>
+#include <cohold/os/process.hpp>
 #include <cohold/sync/detail/awaitable.hpp>
 #include <cohold/sync/waiting.hpp>
 
@@ -39,13 +41,16 @@ struct event_source {
     bool (*look)(const void* object, bool thorough, std::atomic<std::uint64_t>& seen) noexcept;
     const void* word;
     way how;
+    // Can `look` be asked again without a change of `seen`? If it then finds nothing, the
+    // descriptor is not readable any more.
+    bool lasts = true;
 };
 
 /// A thread of this process that sleeps on the word of an object, like any other that waits for it,
 /// and sets an event flag when there is something. While the flag is set, it waits for somebody to
 /// clear it, and not for the object: so those that change the object make no system calls. In
 /// private memory. Owned by an event_descriptor; a reader of a broadcast may hold it as well, to
-/// tell how far it has come.
+/// tell how far it has come. Those that belong to an object are in a list: see native_events.
 class event_watch {
   public:
     // nullptr and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
@@ -64,6 +69,11 @@ class event_watch {
 
     [[nodiscard]] int descriptor() const noexcept { return flag_.get(); }
 
+    [[nodiscard]] const void* object() const noexcept { return source_.object; }
+
+    // By a child that was forked since it was made, which does not have the thread?
+    [[nodiscard]] bool is_inherited() const noexcept { return process_ != process_stamp(); }
+
     // What there is that is not new any more, for sources that need it: a version or a position.
     [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
 
@@ -79,6 +89,9 @@ class event_watch {
 
     void await_event() noexcept;
 
+    // Until the flag has been cleared, or there is nothing any more.
+    void await_taken() noexcept;
+
     // Wakes the thread. Others that sleep there look again, too.
     void wake() const noexcept;
 
@@ -90,7 +103,10 @@ class event_watch {
         return *static_cast<signal_value*>(const_cast<void*>(source_.word));
     }
 
+    friend class native_events;
+
     event_source source_;
+    event_watch* next_ = nullptr; // in native_events
     unique_fd flag_;
     ::pthread_t thread_{};
     std::uint64_t process_; // a forked child has no such thread
@@ -101,8 +117,8 @@ class event_watch {
     std::atomic<std::uint32_t> references_{1};
 };
 
-/// A reader's part of its watch, which it tells how far it has come. A copy of a reader tells
-/// nobody. When the reader is gone, nothing is new to it.
+/// A reader's part of its watch, which it tells how far it has come, and which it may own. A copy
+/// of a reader tells nobody. When the reader is gone, nothing is new to it.
 class event_position {
   public:
     event_position() noexcept = default;
@@ -110,7 +126,7 @@ class event_position {
     event_position(const event_position& /*other*/) noexcept {}
 
     event_position(event_position&& other) noexcept
-        : watch_(std::exchange(other.watch_, nullptr)) {}
+        : watch_(std::exchange(other.watch_, nullptr)), owns_(std::exchange(other.owns_, false)) {}
 
     event_position& operator=(const event_position& other) noexcept {
         if (this != &other) {
@@ -123,6 +139,7 @@ class event_position {
         if (this != &other) {
             end();
             watch_ = std::exchange(other.watch_, nullptr);
+            owns_ = std::exchange(other.owns_, false);
         }
         return *this;
     }
@@ -135,6 +152,11 @@ class event_position {
         watch_ = &watch;
     }
 
+    // The descriptor of a watch that ends with this. It is made the first time; -1 and `ec` as in
+    // event_watch::start.
+    [[nodiscard, gnu::cold]] int own(const event_source& source, std::uint64_t position,
+                                     std::error_code& ec) noexcept;
+
     void tell(std::uint64_t position) const noexcept {
         if (watch_ != nullptr) [[unlikely]] {
             watch_->seen().store(position, std::memory_order_release);
@@ -145,22 +167,29 @@ class event_position {
     void end() noexcept {
         if (watch_ != nullptr) [[unlikely]] {
             tell(UINT64_MAX);
-            std::exchange(watch_, nullptr)->drop();
+            event_watch* const ended = std::exchange(watch_, nullptr);
+            if (std::exchange(owns_, false)) {
+                ended->stop();
+            } else {
+                ended->drop();
+            }
         }
     }
 
     event_watch* watch_ = nullptr;
+    bool owns_ = false;
 };
 
 } // namespace detail
 
 /// A file descriptor that is readable while there is something to take from one queue, signal, or
-/// the like, in whichever process it comes from: the result of a member function native_event().
-/// Owns the descriptor, and a thread of this process that waits in its stead. The descriptor is one
-/// of eventfd(2), non-blocking and closed on exec.
+/// the like, in whichever process it comes from: the result of a member function watch(). Owns the
+/// descriptor, and a thread of this process that waits in its stead. The descriptor is one of
+/// eventfd(2), non-blocking and closed on exec.
 ///
-/// It stays readable until clear() or read(2) of 8 bytes. Then it becomes readable again at once if
-/// there still is something, otherwise when there is. So no event is lost, whether the program
+/// It stays readable until clear() or read(2) of 8 bytes, or for up to 10 ms after everything was
+/// taken (that of a shm_latest: until clear() or read(2)). Then it becomes readable again at once
+/// if there still is something, otherwise when there is. So no event is lost, whether the program
 /// clears first and takes then, or the other way round; taking everything first saves a wake-up.
 /// Now and then the descriptor is readable although there is nothing, because another consumer was
 /// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
@@ -168,14 +197,15 @@ class event_position {
 ///
 /// *Who closes it*: the destructor, at the latest before the object or the mapping that it is in
 /// ends. A program that hands the descriptor to something that closes it passes on a copy, dup(2).
-/// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor. Nobody
-/// pays for it while the descriptor is readable; otherwise, those who change the object pay for
-/// waking it, as for every sleeper. *Thread and process safety*: native_handle() and clear() may be
-/// called by any thread; the rest is for one at a time. After fork(2), only the parent has the
-/// thread, but both share the descriptor: the child's copy serves to be destroyed. *If the process
-/// is killed*: nothing stays but what a killed sleeper leaves, one system call for the next to
-/// change the object. If a process is killed after its change and before the wake-up, the
-/// descriptor is readable an eighth of a second later.
+/// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor; it
+/// looks every 0.1 to 10 ms whether there still is something while the descriptor is readable.
+/// Nobody else pays for it while the descriptor is readable; otherwise, those who change the object
+/// pay for waking it, as for every sleeper. *Thread and process safety*: native_handle() and
+/// clear() may be called by any thread; the rest is for one at a time. After fork(2), only the
+/// parent has the thread, but both share the descriptor: the child's copy serves to be destroyed.
+/// *If the process is killed*: nothing stays but what a killed sleeper leaves, one system call for
+/// the next to change the object. If a process is killed after its change and before the wake-up,
+/// the descriptor is readable an eighth of a second later.
 class [[nodiscard]] event_descriptor {
   public:
     /// None.
@@ -224,7 +254,39 @@ class [[nodiscard]] event_descriptor {
 
 namespace detail {
 
-/// Makes descriptors, for the member functions native_event().
+/// The descriptors that the member functions native_event() return: one for an object, made when it
+/// is first asked for. They belong to the object, and end with it or with its mapping. In private
+/// memory.
+class native_events {
+  public:
+    // -1 and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
+    [[nodiscard, gnu::cold]] static int of(const event_source& source, std::uint64_t seen,
+                                           std::error_code& ec) noexcept;
+
+    [[nodiscard]] static int of(const event_source& source, std::uint64_t seen = 0) {
+        std::error_code ec;
+        const int made = of(source, seen, ec);
+        raise_if(ec);
+        return made;
+    }
+
+    // Before the objects in those bytes end, or their mapping does.
+    static void end(const void* begin, std::size_t bytes) noexcept {
+        if (first_.load(std::memory_order_acquire) != nullptr) [[unlikely]] {
+            end_those_of(begin, bytes);
+        }
+    }
+
+  private:
+    [[gnu::cold]] static void end_those_of(const void* begin, std::size_t bytes) noexcept;
+
+    // Each link changes by one store, so a child that is forked at any moment inherits an intact
+    // list.
+    static inline constinit std::atomic<event_watch*> first_{nullptr};
+    static inline constinit std::atomic<std::uint64_t> busy_{0}; // held while the list is used
+};
+
+/// Makes descriptors, for the member functions watch().
 struct event_access {
     [[nodiscard]] static event_descriptor watch(const event_source& source, std::error_code& ec,
                                                 std::uint64_t seen = 0) noexcept {

@@ -25,7 +25,7 @@ COHOLD_INLINE event_watch::event_watch(const event_source& source, unique_fd&& f
 COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::uint64_t seen,
                                               std::error_code& ec) noexcept {
     clear(ec);
-    const error_context context("native_event", "event_descriptor", "");
+    const error_context context("watch", "event_descriptor", "");
     unique_fd flag = make_event_flag();
     if (!flag) {
         fail_errno(ec, errno, "eventfd");
@@ -46,7 +46,7 @@ COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::u
 }
 
 COHOLD_INLINE void event_watch::stop() noexcept {
-    if (process_ == process_stamp()) {
+    if (!is_inherited()) {
         stopping_.store(1, std::memory_order_seq_cst);
         do { // again, because the thread may have been about to sleep
             clear_event_flag(flag_.get());
@@ -76,7 +76,7 @@ COHOLD_INLINE void* event_watch::run(void* watch) noexcept {
         }
         set_event_flag(mine.flag_.get());
         if (!stops()) { // if it stops now, the flag is cleared again
-            await_clear_flag(mine.flag_.get());
+            mine.await_taken();
         }
     }
     mine.ended_.store(1, std::memory_order_release);
@@ -94,6 +94,19 @@ COHOLD_INLINE bool event_watch::is_over() noexcept {
         asked_ = now;
     }
     return source_.look(source_.object, thorough, seen_);
+}
+
+COHOLD_INLINE void event_watch::await_taken() noexcept {
+    constexpr std::int64_t shortest = 100000; // ns
+    constexpr std::int64_t longest = 10000000;
+    for (std::int64_t patience = shortest; !await_clear_flag(flag_.get(), patience);
+         patience = patience < longest / 2 ? 2 * patience : longest) {
+        if (source_.lasts && stopping_.load(std::memory_order_acquire) == 0 &&
+            !source_.look(source_.object, true, seen_)) {
+            clear_event_flag(flag_.get()); // what comes meanwhile is found next
+            break;
+        }
+    }
 }
 
 COHOLD_INLINE void event_watch::await_event() noexcept {
@@ -126,6 +139,68 @@ COHOLD_INLINE void event_watch::wake() const noexcept {
         word().finish_wake();
     } else if (word().awaited()) {
         word().wake_all();
+    }
+}
+
+COHOLD_INLINE int event_position::own(const event_source& source, std::uint64_t position,
+                                      std::error_code& ec) noexcept {
+    clear(ec);
+    if (!owns_ || watch_->is_inherited()) {
+        event_watch* const made = event_watch::start(source, position, ec);
+        if (made == nullptr) {
+            return -1;
+        }
+        end();
+        watch_ = made;
+        owns_ = true;
+    }
+    return watch_->descriptor();
+}
+
+COHOLD_INLINE int native_events::of(const event_source& source, std::uint64_t seen,
+                                    std::error_code& ec) noexcept {
+    clear(ec);
+    const process_lock held(busy_, stamp_page());
+    for (event_watch* each = first_.load(std::memory_order_relaxed); each != nullptr;
+         each = each->next_) {
+        if (each->object() == source.object && !each->is_inherited()) {
+            return each->descriptor();
+        }
+    }
+    event_watch* const made = event_watch::start(source, seen, ec);
+    if (made == nullptr) {
+        return -1;
+    }
+    made->next_ = first_.load(std::memory_order_relaxed);
+    first_.store(made, std::memory_order_release);
+    return made->descriptor();
+}
+
+COHOLD_INLINE void native_events::end_those_of(const void* begin, std::size_t bytes) noexcept {
+    const auto from = reinterpret_cast<std::uintptr_t>(begin);
+    event_watch* ended = nullptr;
+    {
+        const process_lock held(busy_, stamp_page());
+        event_watch* before = nullptr;
+        event_watch* next = nullptr;
+        for (event_watch* each = first_.load(std::memory_order_relaxed); each != nullptr;
+             each = next) {
+            next = each->next_;
+            if (reinterpret_cast<std::uintptr_t>(each->object()) - from >= bytes) {
+                before = each;
+            } else {
+                if (before == nullptr) {
+                    first_.store(next, std::memory_order_release);
+                } else {
+                    before->next_ = next;
+                }
+                each->next_ = ended;
+                ended = each;
+            }
+        }
+    }
+    while (ended != nullptr) {
+        std::exchange(ended, ended->next_)->stop();
     }
 }
 

@@ -39,7 +39,7 @@ class shm_event {
     shm_event& operator=(const shm_event&) = delete;
 
     /// No thread may be waiting. A thread whose wait is over may destroy the event.
-    ~shm_event() = default;
+    ~shm_event() { detail::native_events::end(this, sizeof *this); }
 
     /// Setting an event that is set has no effect.
     void set() noexcept {
@@ -81,13 +81,26 @@ class shm_event {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
+    /// A descriptor for epoll(7) and the like, readable while the event is set.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
     /// try_wait, if the reset is automatic. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
     /// EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 

@@ -34,7 +34,7 @@ class shm_latch {
     shm_latch& operator=(const shm_latch&) = delete;
 
     /// No thread may be waiting. A thread whose wait is over may destroy the latch.
-    ~shm_latch() = default;
+    ~shm_latch() { detail::native_events::end(this, sizeof *this); }
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
@@ -107,14 +107,25 @@ class shm_latch {
         return count_.load(std::memory_order_relaxed);
     }
 
-    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
-    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() const {
-        return detail::event_access::watch(events());
-    }
+    /// A descriptor for epoll(7) and the like, readable once the count is 0.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() const { return detail::native_events::of(events()); }
 
     /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) const noexcept {
+    [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
+    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    [[nodiscard]] event_descriptor watch() const { return detail::event_access::watch(events()); }
+
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) const noexcept {
         return detail::event_access::watch(events(), ec);
     }
 

@@ -36,7 +36,7 @@ class shm_semaphore {
 
     /// No thread may be waiting. A thread that has received the last permit may destroy the
     /// semaphore.
-    ~shm_semaphore() = default;
+    ~shm_semaphore() { detail::native_events::end(this, sizeof *this); }
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
@@ -97,13 +97,26 @@ class shm_semaphore {
         return count_.load(std::memory_order_relaxed);
     }
 
+    /// A descriptor for epoll(7) and the like, readable while there are permits.
+    /// It is made on first use and belongs to this object in this process: it ends when this
+    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
+    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
+    /// time.
+    [[nodiscard]] int native_event() { return detail::native_events::of(events()); }
+
+    /// @copydoc native_event
+    [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+        return detail::native_events::of(events(), 0, ec);
+    }
+
     /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
     /// try_acquire. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
     /// pthread_create(3). System calls: these.
-    [[nodiscard]] event_descriptor native_event() { return detail::event_access::watch(events()); }
+    [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
-    /// @copydoc native_event
-    [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+    /// @copydoc watch
+    [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
         return detail::event_access::watch(events(), ec);
     }
 

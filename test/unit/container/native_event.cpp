@@ -4,12 +4,14 @@
 #include <atomic>
 #include <csignal>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <cohold/container/shm_broadcast.hpp>
 #include <cohold/container/shm_latest.hpp>
@@ -18,6 +20,9 @@
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_service.hpp>
 #include <cohold/handle/segment.hpp>
+#include <cohold/sync/shm_event.hpp>
+#include <cohold/sync/shm_latch.hpp>
+#include <cohold/sync/shm_semaphore.hpp>
 
 #include <doctest/doctest.h>
 
@@ -27,6 +32,7 @@
 
 using namespace cohold;
 using support::becomes_readable;
+using support::becomes_unreadable;
 using support::stays_unreadable;
 
 namespace {
@@ -41,7 +47,7 @@ template <class Queue>
 void check_queue() {
     const auto handle = make();
     auto& queue = handle.template construct<Queue>("queue", 8);
-    const event_descriptor events = queue.native_event();
+    const event_descriptor events = queue.watch();
     CHECK(stays_unreadable(events));
     REQUIRE(queue.try_push(1));
     REQUIRE(queue.try_push(2));
@@ -66,7 +72,7 @@ void check_that_nothing_is_lost() {
     constexpr int count = 20000;
     const auto handle = make();
     auto& queue = handle.template construct<Queue>("queue", 8);
-    const event_descriptor events = queue.native_event();
+    const event_descriptor events = queue.watch();
     std::thread producer([&] {
         for (int i = 0; i < count; ++i) {
             queue.push(i);
@@ -110,21 +116,21 @@ TEST_CASE("an event loop gets all elements of a queue") {
 TEST_CASE("nobody pays for a descriptor while it is readable") {
     const auto handle = make();
     auto& queue = handle.construct<shm_queue<int>>("queue", 1000);
-    const event_descriptor events = queue.native_event();
+    const event_descriptor events = queue.watch();
     while (stays_unreadable(events, 1)) {
         (void)queue.try_push(0);
     }
     // The thread sleeps elsewhere now: at most one more push finds the trace of it.
     (void)queue.try_push(0);
-    std::uint32_t sleepers = 0; // see docs/layout.md
-    std::memcpy(&sleepers, reinterpret_cast<const char*>(&queue) + 24, sizeof sleepers);
+    const std::uint32_t sleepers = // see docs/layout.md
+        __atomic_load_n(reinterpret_cast<const std::uint32_t*>(&queue) + 6, __ATOMIC_RELAXED);
     CHECK((sleepers & 1) == 0);
 }
 
 TEST_CASE("what a consumer has taken is not there, and comes back from the dead") {
     const auto handle = make();
     auto& queue = handle.construct<shm_queue<int>>("queue", 8);
-    const event_descriptor events = queue.native_event();
+    const event_descriptor events = queue.watch();
     REQUIRE(queue.try_push(7));
     {
         auto mine = queue.try_take();
@@ -170,7 +176,7 @@ TEST_CASE("a closed queue is not at its end while others have what they took") {
         std::this_thread::yield();
     }
     queue.close();
-    const event_descriptor events = queue.native_event();
+    const event_descriptor events = queue.watch();
     CHECK(stays_unreadable(events, 300)); // two thorough looks
     *step = 2;
     CHECK(becomes_readable(events));
@@ -183,7 +189,7 @@ TEST_CASE("a closed queue is not at its end while others have what they took") {
 TEST_CASE("a message queue's descriptor is readable while nobody holds a message") {
     const auto handle = make();
     auto& queue = handle.construct<shm_message_queue>("queue", 4096);
-    const event_descriptor events = queue.native_event();
+    const event_descriptor events = queue.watch();
     CHECK(stays_unreadable(events));
     REQUIRE(queue.try_push("one"));
     CHECK(becomes_readable(events));
@@ -221,8 +227,8 @@ TEST_CASE("a subscription's descriptor is readable while there are messages for 
     auto& broadcast = handle.construct<shm_broadcast<int>>("broadcast", 4);
     auto reader = broadcast.subscribe();
     auto other = broadcast.subscribe();
-    const event_descriptor events = reader.native_event();
-    const event_descriptor others = other.native_event();
+    const event_descriptor events = reader.watch();
+    const event_descriptor others = other.watch();
     CHECK(stays_unreadable(events));
     REQUIRE(broadcast.publish(1));
     REQUIRE(broadcast.publish(2));
@@ -250,7 +256,7 @@ TEST_CASE("a subscription's descriptor is readable while there are messages for 
     moved = broadcast.subscribe(); // nobody is left to whom the messages are new
     events.clear();
     CHECK(stays_unreadable(events));
-    const event_descriptor next = moved.native_event();
+    const event_descriptor next = moved.watch();
     broadcast.close();
     CHECK(becomes_readable(events));
     CHECK(becomes_readable(next));
@@ -262,7 +268,7 @@ TEST_CASE("an event loop gets all messages of a broadcast") {
     auto& broadcast = handle.construct<shm_broadcast<int>>("broadcast", 32768);
     for (const bool clears_first : {false, true}) {
         auto reader = broadcast.subscribe();
-        const event_descriptor events = reader.native_event();
+        const event_descriptor events = reader.watch();
         std::thread writer([&] {
             for (int i = 0; i < count; ++i) {
                 (void)broadcast.publish(i);
@@ -290,8 +296,8 @@ TEST_CASE("an event loop gets all messages of a broadcast") {
 TEST_CASE("the descriptor of a latest value tells of newer versions") {
     const auto handle = make();
     auto& latest = handle.construct<shm_latest<int>>("latest");
-    const event_descriptor events = latest.native_event();
-    const event_descriptor newer_than_2 = latest.native_event(2);
+    const event_descriptor events = latest.watch();
+    const event_descriptor newer_than_2 = latest.watch(2);
     CHECK(stays_unreadable(events));
     latest.store(1);
     CHECK(becomes_readable(events));
@@ -302,7 +308,7 @@ TEST_CASE("the descriptor of a latest value tells of newer versions") {
     CHECK(stays_unreadable(newer_than_2));
     latest.store(3);
     CHECK(becomes_readable(newer_than_2));
-    CHECK(becomes_readable(latest.native_event(0)));
+    CHECK(becomes_readable(latest.watch(0)));
 }
 
 TEST_CASE("descriptors work in a read-only mapping") {
@@ -313,8 +319,8 @@ TEST_CASE("descriptors work in a read-only mapping") {
     {
         const auto view = segment<>::open(name, read_only);
         auto reader = view.find<shm_broadcast<int>>("broadcast")->subscribe();
-        const event_descriptor messages = reader.native_event();
-        const event_descriptor values = view.find<shm_latest<int>>("latest")->native_event();
+        const event_descriptor messages = reader.watch();
+        const event_descriptor values = view.find<shm_latest<int>>("latest")->watch();
         CHECK(stays_unreadable(messages));
         CHECK(stays_unreadable(values));
         REQUIRE(broadcast.publish(1));
@@ -330,7 +336,7 @@ TEST_CASE("descriptors work in a read-only mapping") {
 TEST_CASE("a service's descriptor is readable while calls wait") {
     const auto handle = make();
     auto& service = handle.construct<shm_service<int, int>>("service", 4);
-    const event_descriptor events = service.native_event();
+    const event_descriptor events = service.watch();
     CHECK(stays_unreadable(events));
     std::thread client([&] { CHECK(service.call(20) == std::optional<int>(21)); });
     CHECK(becomes_readable(events));
@@ -349,7 +355,7 @@ TEST_CASE("a service's descriptor is readable while calls wait") {
 TEST_CASE("a pool's descriptor is readable while objects are available") {
     const auto handle = make();
     auto& pool = handle.construct<shm_pool<frame>>("pool", 1);
-    const event_descriptor events = pool.native_event();
+    const event_descriptor events = pool.watch();
     CHECK(becomes_readable(events));
     {
         const auto loan = pool.try_loan();
@@ -370,3 +376,138 @@ TEST_CASE("a pool's descriptor is readable while objects are available") {
     CHECK(becomes_readable(events)); // because a process is dead
     CHECK(pool.try_loan());
 }
+
+TEST_CASE("native_event() is one descriptor of an object, and needs no clearing") {
+    const auto handle = make();
+    auto& queue = handle.construct<shm_queue<int>>("queue", 8);
+    const int events = queue.native_event();
+    CHECK(queue.native_event() == events);
+    std::error_code ec = make_error_code(errc::full);
+    CHECK(queue.native_event(ec) == events);
+    CHECK_FALSE(ec);
+    CHECK(stays_unreadable(events));
+    for (int i = 0; i < 3; ++i) {
+        queue.push(1);
+        queue.push(2);
+        CHECK(becomes_readable(events));
+        CHECK(queue.try_pop() == 1);
+        ::usleep(20000);
+        CHECK(becomes_readable(events)); // there is another one
+        CHECK(queue.try_pop() == 2);
+        CHECK(becomes_unreadable(events));
+    }
+    queue.close();
+    CHECK(becomes_readable(events));
+    ::usleep(20000);
+    CHECK(becomes_readable(events));
+    auto& other = handle.construct<shm_queue<int>>("other", 8);
+    CHECK(other.native_event() != events);
+    CHECK(stays_unreadable(other.native_event()));
+}
+
+TEST_CASE("native_event() ends with the object, or with its mapping") {
+    const auto is_open = [](int descriptor) { return ::fcntl(descriptor, F_GETFD) != -1; };
+    int of_queue = -1;
+    int of_event = -1;
+    {
+        const auto handle = make();
+        int each[8] = {};
+        {
+            auto& queue = handle.construct<shm_queue<int>>("queue", 8);
+            auto& messages = handle.construct<shm_message_queue>("messages", 4096u);
+            auto& latest = handle.construct<shm_latest<int>>("latest", 1);
+            auto& pool = handle.construct<shm_pool<frame>>("pool", 2u);
+            auto& service = handle.construct<shm_service<int, int>>("service", 2u);
+            auto& event = handle.construct<shm_event>("event");
+            auto& semaphore = handle.construct<shm_semaphore>("semaphore", 0u);
+            auto& latch = handle.construct<shm_latch>("latch", 1u);
+            int i = 0;
+            for (const int made :
+                 {queue.native_event(), messages.native_event(), latest.native_event(),
+                  pool.native_event(), service.native_event(), event.native_event(),
+                  semaphore.native_event(), latch.native_event()}) {
+                CHECK(is_open(made));
+                each[i++] = made;
+            }
+        }
+        CHECK(handle.destroy<shm_queue<int>>("queue"));
+        CHECK_FALSE(is_open(each[0]));
+        CHECK(handle.destroy<shm_message_queue>("messages"));
+        CHECK_FALSE(is_open(each[1]));
+        CHECK(handle.destroy<shm_latest<int>>("latest"));
+        CHECK_FALSE(is_open(each[2]));
+        CHECK(handle.destroy<shm_pool<frame>>("pool"));
+        CHECK_FALSE(is_open(each[3]));
+        CHECK(handle.destroy<shm_service<int, int>>("service"));
+        CHECK_FALSE(is_open(each[4]));
+        CHECK(handle.destroy<shm_event>("event"));
+        CHECK_FALSE(is_open(each[5]));
+        CHECK(handle.destroy<shm_semaphore>("semaphore"));
+        CHECK_FALSE(is_open(each[6]));
+        CHECK(handle.destroy<shm_latch>("latch"));
+        CHECK_FALSE(is_open(each[7]));
+        of_queue = handle.construct<shm_queue<int>>("queue", 8).native_event();
+        of_event = handle.construct<shm_event>("event").native_event();
+        CHECK(is_open(of_queue));
+        CHECK(is_open(of_event));
+    }
+    CHECK_FALSE(is_open(of_queue));
+    CHECK_FALSE(is_open(of_event));
+}
+
+TEST_CASE("native_event() of a latest value is cleared by reading it") {
+    const auto handle = make();
+    auto& latest = handle.construct<shm_latest<int>>("latest", 1);
+    const int events = latest.native_event();
+    CHECK(stays_unreadable(events));
+    latest.store(2);
+    CHECK(becomes_readable(events));
+    CHECK(latest.load() == 2);
+    std::uint64_t count = 0;
+    CHECK(::read(events, &count, sizeof count) == sizeof count);
+    CHECK(stays_unreadable(events));
+    latest.store(3);
+    CHECK(becomes_readable(events));
+}
+
+TEST_CASE("native_event() of a subscription moves with it") {
+    const auto handle = make();
+    auto& broadcast = handle.construct<shm_broadcast<int>>("broadcast", 8u);
+    auto reader = broadcast.subscribe();
+    const int events = reader.native_event();
+    CHECK(reader.native_event() == events);
+    broadcast.publish(1);
+    CHECK(becomes_readable(events));
+    auto moved = std::move(reader);
+    CHECK(moved.native_event() == events);
+    auto copy = moved;
+    const int others = copy.native_event();
+    CHECK(others != events);
+    CHECK(becomes_readable(others));
+    CHECK(moved.try_next() == 1);
+    CHECK_FALSE(moved.try_next().has_value());
+    CHECK(becomes_unreadable(events));
+    CHECK(becomes_readable(others)); // the copy has not read it
+    moved = broadcast.subscribe();
+    CHECK(::fcntl(events, F_GETFD) == -1);
+}
+
+#if !COHOLD_TEST_SANITIZED // which need threads of their own
+TEST_CASE("a forked child makes its own native_event()") {
+    const auto handle = make();
+    auto& queue = handle.construct<shm_queue<int>>("queue", 8);
+    const int events = queue.native_event();
+    const support::ending how = support::run_child([&] {
+        const int own = queue.native_event();
+        CHILD_CHECK(own != events);
+        queue.push(1);
+        CHILD_CHECK(becomes_readable(own));
+        CHILD_CHECK(queue.native_event() == own);
+    });
+    CHECK(how.code == 0);
+    CHECK(how.text == "");
+    CHECK(becomes_readable(events));
+    CHECK(queue.try_pop() == 1);
+    CHECK(becomes_unreadable(events));
+}
+#endif

@@ -21,6 +21,8 @@ bool readable(int fd) {
     return ::poll(&watched, 1, 0) == 1;
 }
 
+constexpr std::int64_t for_ever = 3600000000000; // ns
+
 } // namespace
 
 TEST_CASE("an event flag is readable while it is set, and closed on exec") {
@@ -35,7 +37,9 @@ TEST_CASE("an event flag is readable while it is set, and closed on exec") {
     detail::clear_event_flag(flag.get());
     CHECK_FALSE(readable(flag.get()));
     detail::clear_event_flag(flag.get());
-    detail::await_clear_flag(flag.get());
+    CHECK(detail::await_clear_flag(flag.get(), for_ever));
+    detail::set_event_flag(flag.get());
+    CHECK_FALSE(detail::await_clear_flag(flag.get(), 1000000));
 }
 
 TEST_CASE("clearing an event flag is waited for") {
@@ -49,10 +53,11 @@ TEST_CASE("clearing an event flag is waited for") {
         std::uint64_t count = 0;
         CHECK(::read(flag.get(), &count, sizeof count) == sizeof count); // as programs do
     });
-    detail::await_clear_flag(flag.get());
+    CHECK(detail::await_clear_flag(flag.get(), for_ever));
     CHECK(cleared);
     other.join();
-    detail::await_clear_flag(1 << 20); // no descriptor: it comes back after a while
+    CHECK(
+        detail::await_clear_flag(1 << 20, for_ever)); // no descriptor: it comes back after a while
 }
 
 TEST_CASE("a thread of the library has all signals blocked") {

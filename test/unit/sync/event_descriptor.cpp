@@ -52,7 +52,7 @@ static_assert(!std::is_copy_constructible_v<event_descriptor>);
 
 TEST_CASE("an event's descriptor is readable while the event is set") {
     shm_event event;
-    const event_descriptor events = event.native_event();
+    const event_descriptor events = event.watch();
     REQUIRE(events);
     CHECK(stays_unreadable(events));
     event.set();
@@ -70,7 +70,7 @@ TEST_CASE("an event's descriptor is readable while the event is set") {
 
 TEST_CASE("reading the descriptor clears it") {
     shm_event event(event_reset::automatic, true);
-    const event_descriptor events = event.native_event();
+    const event_descriptor events = event.watch();
     for (int i = 0; i < 100; ++i) {
         REQUIRE(becomes_readable(events));
         REQUIRE(event.try_wait());
@@ -89,7 +89,7 @@ TEST_CASE("reading the descriptor clears it") {
 TEST_CASE("no event is lost between clearing and setting") {
     constexpr int rounds = 20000;
     shm_semaphore semaphore(0);
-    const event_descriptor events = semaphore.native_event();
+    const event_descriptor events = semaphore.watch();
     for (const bool clears_first : {false, true}) {
         std::thread other([&] {
             for (int i = 0; i < rounds; ++i) {
@@ -115,7 +115,7 @@ TEST_CASE("no event is lost between clearing and setting") {
 TEST_CASE("edge-triggered epoll works, too") {
     constexpr int rounds = 1000;
     shm_semaphore semaphore(0);
-    const event_descriptor events = semaphore.native_event();
+    const event_descriptor events = semaphore.watch();
     const int poller = ::epoll_create1(EPOLL_CLOEXEC);
     REQUIRE(poller >= 0);
     epoll_event wanted{};
@@ -141,13 +141,13 @@ TEST_CASE("edge-triggered epoll works, too") {
 
 TEST_CASE("a latch's descriptor is readable at the end") {
     shm_latch latch(2);
-    const event_descriptor events = latch.native_event();
+    const event_descriptor events = latch.watch();
     latch.count_down();
     CHECK(stays_unreadable(events));
     latch.count_down();
     CHECK(becomes_readable(events));
     std::error_code ec = std::make_error_code(std::errc::io_error);
-    const event_descriptor late = latch.native_event(ec);
+    const event_descriptor late = latch.watch(ec);
     CHECK_FALSE(ec);
     CHECK(becomes_readable(late));
 }
@@ -156,8 +156,8 @@ TEST_CASE("who waits and who watches both learn of it") {
     // The wake-up for one sleeper may go to the thread of the descriptor, which takes nothing.
     for (int round = 0; round < 50; ++round) {
         shm_semaphore semaphore(0);
-        const event_descriptor first = semaphore.native_event();
-        const event_descriptor second = semaphore.native_event();
+        const event_descriptor first = semaphore.watch();
+        const event_descriptor second = semaphore.watch();
         std::thread waiter([&] { semaphore.acquire(); });
         semaphore.release(2);
         waiter.join();
@@ -173,7 +173,7 @@ TEST_CASE("a descriptor starts one thread, which ends with it") {
         shm_event event;
         shm_event other;
         CHECK(threads_of_this_process() == before);
-        event_descriptor events = event.native_event();
+        event_descriptor events = event.watch();
         const int number = events.native_handle();
         CHECK(threads_of_this_process() == before + 1);
         event_descriptor moved(std::move(events));
@@ -184,7 +184,7 @@ TEST_CASE("a descriptor starts one thread, which ends with it") {
         CHECK(moved.native_handle() == number);
         event.set();
         CHECK(becomes_readable(moved));
-        moved = other.native_event(); // ends the first
+        moved = other.watch(); // ends the first
         CHECK(stays_unreadable(moved));
         CHECK(threads_of_this_process() == before + 1);
         moved.close();
@@ -198,7 +198,7 @@ TEST_CASE("closing does not wait for the thread to wake by itself") {
     // Each such wait would be an eighth of a second long: half a minute in all.
     shm_event event;
     for (int i = 0; i < 250; ++i) {
-        event_descriptor events = event.native_event();
+        event_descriptor events = event.watch();
         if (i % 2 == 0) {
             event.set();
             CHECK(becomes_readable(events));
@@ -207,7 +207,7 @@ TEST_CASE("closing does not wait for the thread to wake by itself") {
         event.reset();
     }
     // A copy of the descriptor is of no use any more, but not readable for ever.
-    event_descriptor events = event.native_event();
+    event_descriptor events = event.watch();
     event.set();
     CHECK(becomes_readable(events));
     const int copy = ::dup(events.native_handle());
@@ -224,13 +224,13 @@ TEST_CASE("a descriptor that cannot be made is an error") {
         const ::rlimit none{0, 0};
         CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &none) == 0);
         std::error_code ec;
-        const event_descriptor events = event.native_event(ec);
+        const event_descriptor events = event.watch(ec);
         CHILD_CHECK(!events);
         CHILD_CHECK(ec == std::errc::too_many_files_open);
         CHILD_CHECK(std::string(last_failure().what()).find("eventfd") != std::string::npos);
         bool thrown = false;
         try {
-            (void)event.native_event();
+            (void)event.watch();
         } catch (const failure& e) {
             thrown = e.code() == std::errc::too_many_files_open;
         }
@@ -242,7 +242,7 @@ TEST_CASE("a descriptor that cannot be made is an error") {
 
 TEST_CASE("a forked child destroys its copy without harm") {
     shm_event event; // of the parent alone
-    event_descriptor events = event.native_event();
+    event_descriptor events = event.watch();
     event.set();
     CHECK(becomes_readable(events));
     const support::ending how = support::run_child([&] {
@@ -250,7 +250,7 @@ TEST_CASE("a forked child destroys its copy without harm") {
         events.close();
         shm_event own;
         own.set();
-        CHILD_CHECK(becomes_readable(own.native_event()));
+        CHILD_CHECK(becomes_readable(own.watch()));
     });
     CHECK(how.code == 0);
     CHECK(how.text == "");

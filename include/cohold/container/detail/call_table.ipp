@@ -49,6 +49,7 @@ COHOLD_INLINE call_table::call_table(std::uint64_t count, std::size_t size, std:
 }
 
 COHOLD_INLINE call_table::~call_table() {
+    native_events::end(this, sizeof *this);
     if (count_ == 0) {
         return; // destroyed already, by a process that was killed afterwards
     }

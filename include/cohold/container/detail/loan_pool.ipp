@@ -51,6 +51,7 @@ COHOLD_INLINE loan_pool::loan_pool(std::uint64_t count, std::uint64_t size, std:
 }
 
 COHOLD_INLINE loan_pool::~loan_pool() {
+    native_events::end(this, sizeof *this);
     if (count_ == 0) {
         return; // destroyed already, by a process that was killed afterwards
     }

@@ -14,6 +14,7 @@
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/engine/robust_lock.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/sync/waiting.hpp>
 
 COHOLD_NAMESPACE_BEGIN

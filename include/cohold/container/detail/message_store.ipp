@@ -124,6 +124,7 @@ COHOLD_INLINE message_store::message_store(std::uint64_t capacity,
 }
 
 COHOLD_INLINE message_store::~message_store() {
+    native_events::end(this, sizeof *this);
     if (capacity_ == 0) {
         return; // destroyed already, by a process that was killed afterwards
     }

@@ -22,6 +22,7 @@
 #include <cohold/container/detail/queue_words.hpp>
 #include <cohold/container/detail/undo.hpp>
 #include <cohold/error.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 #include <cohold/sync/waiting.hpp>
 #include <cohold/type/construct_from.hpp>
 
@@ -106,6 +107,7 @@ class queue_core : queue_words<T, Allocator> {
     queue_core& operator=(const queue_core&) = delete;
 
     [[gnu::cold]] ~queue_core() {
+        native_events::end(this, sizeof *this);
         worker::recover_dead(allocator_);
         end();
     }

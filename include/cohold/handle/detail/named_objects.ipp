@@ -5,6 +5,7 @@
 #define COHOLD_HANDLE_DETAIL_NAMED_OBJECTS_IPP
 
 #include <cohold/handle/detail/named_objects.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -92,6 +93,7 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     // leaked. (In a surrounding section, which may be undone, that is impossible: an error.)
     bool kept = true;
     if (has_destructor) {
+        native_events::end(object, static_cast<std::size_t>(type.size));
         section_->save(object, type.size, ec);
         kept = !ec;
         if (ec && section_.is_outermost()) {

@@ -12,12 +12,14 @@
 #include <cohold/handle/detail/segment_memory.hpp>
 #include <cohold/os/process.hpp>
 #include <cohold/os/time.hpp>
+#include <cohold/sync/event_descriptor.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
 COHOLD_INLINE void segment_memory::unmap_all() noexcept {
+    native_events::end(base_, static_cast<std::size_t>(reserve_));
     mappings.remove(local_of_this()); // no effect for a read-only mapping
     detach(header());
     unmap(local_of_this().identity->attendance, page_size());
