@@ -849,7 +849,9 @@ class explorer {
         deed other;
         other_.do_now([&] { other = what_->meanwhile(*all->third); });
         const std::size_t wanted =
-            what_->closely ? std::max(how_.schedules, close_schedules) : how_.schedules;
+            what_->closely // then after every change
+                ? std::max({how_.schedules, close_schedules, first_states_.size() * 4 / 3 + 1})
+                : how_.schedules;
         for (const std::uint64_t at : moments(first_states_, found_.instructions, wanted)) {
             if (what_->prepare) { // what the victim knows is a part of the state
                 all.reset();

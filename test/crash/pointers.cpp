@@ -375,8 +375,15 @@ using atomic_sharer = cohold::shm_atomic_shared_ptr<ints>;
 struct atomics {
     atomic_sharer it;
     sharer other;
+    int taken = 0;     // how often the first object was replaced
+    bool gone = false; // an object has ended while it was used
 
-    std::string tell() { return tell_object(it.load()) + " and " + tell_object(other); }
+    void note(bool replaced) { taken += replaced ? 1 : 0; }
+
+    std::string tell() {
+        return (gone ? "used when gone, " : "") + tell_object(it.load()) + " and " +
+               tell_object(other) + ", replaced " + std::to_string(taken);
+    }
 };
 
 void with_atomics(const segment& where) {
@@ -405,6 +412,37 @@ void declare_atomics(registry& all) {
         sharer expected = both.it.load();
         both.it.compare_exchange_strong(expected, both.other);
     });
+    // Only one of two can have replaced the object, whatever is in between.
+    const auto remove = [](atomics& both) { both.it.store(nullptr); }; // and nobody notes it
+    const auto take = [](atomics& both) { both.note(both.it.exchange(nullptr) != nullptr); };
+    on("exchange", "for null, another one does the same", take)
+        .meanwhile(take)
+        .also(remove)
+        .together(remove)
+        .closely();
+    const auto change = [](atomics& both) {
+        sharer expected = both.it.load();
+        both.note(expected != nullptr && both.it.compare_exchange_strong(expected, nullptr));
+    };
+    on("compare_exchange_strong", "null, another one does the same", change)
+        .meanwhile(change)
+        .also(remove)
+        .together(remove)
+        .closely();
+    // An object ends, and another one gets its memory.
+    on("load", "and used, another one replaces it twice",
+       [](atomics& both) {
+           const sharer seen = both.it.load();
+           const int before = seen == nullptr ? 0 : (*seen)[0];
+           static_cast<void>(both.it.load());
+           both.gone |= before != (seen == nullptr ? 0 : (*seen)[0]);
+       })
+        .meanwhile([](atomics& both, const segment& where) {
+            both.it.store(nullptr);
+            both.it.store(cohold::make_shm_shared<ints>(where, 3U, 9));
+        })
+        .together(remove)
+        .closely();
     on("compare_exchange_strong", "not equal", [](atomics& both) {
         sharer expected;
         both.it.compare_exchange_strong(expected, both.other);
