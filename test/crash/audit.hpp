@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <set>
 #include <string>
@@ -16,6 +17,10 @@
 namespace crash {
 
 namespace inner = cohold::detail;
+
+// The first word of a page that was given back to the kernel, in the rig. It is in the segment, so
+// that every state tells which pages those are.
+inline constexpr std::uint64_t given_back = 0x6b63616220736965;
 
 // The heap does not show its state. An explicit instantiation may name private members.
 namespace opened {
@@ -247,6 +252,7 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     std::uint64_t previous = 0;
     std::uint64_t place = first;
     bool free_before = false;
+    std::set<std::uint64_t> holes_of_pages; // offsets of pages that may have been given back
     slab_audit slabs(header);
     if (all.*member(opened::log_size{}) != 0) {
         return wrong("a change is under way", heap::offset);
@@ -274,6 +280,9 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
                     holes.filled > holes.bytes()) {
                     return wrong("the holes of a free block are wrong", place);
                 }
+                for (std::uint64_t page = holes.begin; page < holes.end; page += page_size()) {
+                    holes_of_pages.insert(page);
+                }
             }
             if ((block.word & 6) != 0) {
                 return wrong("a free block is also something else", place);
@@ -296,6 +305,13 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     }
     if (place != end || at(end).word != 0 || at(end).previous != previous) {
         return wrong("the last block is wrong", end);
+    }
+    for (std::uint64_t page = 0; page < size; page += page_size()) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, base + page, sizeof word);
+        if (word == given_back && !holes_of_pages.contains(page)) {
+            return wrong("a page was given back, and nothing says so,", page);
+        }
     }
     const journal_blocks journals = journals_of(header);
     if (journals.kept != cohold::detail::reserve_journals::of(header).in_use) {

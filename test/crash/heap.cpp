@@ -32,7 +32,17 @@ struct stock {
     cohold::shm_vector<int> numbers;
     cohold::shm_string text;
 
+    // Has the vector as much room as it says? It must be too large for a slab.
+    [[nodiscard]] bool has_room() {
+        const auto* const block = reinterpret_cast<const inner::heap_block*>(
+            reinterpret_cast<const char*>(numbers.data()) - 16);
+        return numbers.capacity() * sizeof(int) <= block->size();
+    }
+
     std::string tell() {
+        if (numbers.capacity() > 200 && !has_room()) {
+            return "numbers in too small a block";
+        }
         std::string told = std::to_string(*number.lock()) + "," + std::to_string(*visits.lock()) +
                            "," + std::to_string(numbers.size()) +
                            std::string(std::string_view(text));
@@ -444,6 +454,22 @@ void crash::declare(registry& all) {
             .unhasty()
             .once();
     }
+
+    all.add<stock>("shm_allocator::resize_in_place", "it grows into a trimmed block", make_trimmed,
+                   [](stock& it, const segment& where) {
+                       return where.allocator<char>().resize_in_place(it.mine[0], 9000);
+                   })
+        .prepare([](stock& it, const segment& where) {
+            fill(where, it.mine, 1, 3000);
+            fill(where, it.mine + 1, 1, 20000);
+            fill(where, it.mine + 2, 1, 3000);
+            drop(where, it.mine, 1, 2);
+            where.trim();
+        })
+        .meanwhile(come_and_go)
+        .unhasty()
+        .once()
+        .large();
 
     const auto apart = [](stock& it, const segment& where) {
         fill(where, it.mine, 3, 3000);

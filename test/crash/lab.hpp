@@ -20,6 +20,7 @@
 
 #include <cohold/cohold.hpp>
 
+#include "crash/audit.hpp"
 #include "crash/stepper.hpp"
 
 namespace crash {
@@ -73,6 +74,15 @@ inline bool is_mapped(void* page) noexcept {
     return ::msync(page, static_cast<std::size_t>(::getpagesize()), MS_ASYNC) == 0;
 }
 
+// Calls f with the first word of each page between them.
+template <class F>
+void each_page(void* mapping, std::uint64_t from, std::uint64_t to, const F& f) noexcept {
+    const auto page = static_cast<std::uint64_t>(::getpagesize());
+    for (std::uint64_t at = (from + page - 1) / page * page; at + page <= to; at += page) {
+        f(*reinterpret_cast<std::uint64_t*>(static_cast<char*>(mapping) + at));
+    }
+}
+
 // A memfd, with verdicts of the test's own.
 struct lab : cohold::mechanism::memfd {
     static cohold::file_descriptor create(const cohold::creation& wanted,
@@ -89,9 +99,22 @@ struct lab : cohold::mechanism::memfd {
 
     // All memory is allocated. (The library would block signals meanwhile, and a trap with blocked
     // signals ends the process.)
-    static void back(const cohold::file_descriptor& /*object*/, void* /*mapping*/,
-                     std::uint64_t /*from*/, std::uint64_t /*to*/,
-                     std::error_code& /*ec*/) noexcept {}
+    static void back(const cohold::file_descriptor& /*object*/, void* mapping, std::uint64_t from,
+                     std::uint64_t to, std::error_code& /*ec*/) noexcept {
+        each_page(mapping, from, to, [](std::uint64_t& first) {
+            if (first == given_back) {
+                first = 0;
+            }
+        });
+    }
+
+    static void release(const cohold::file_descriptor& object, void* mapping, std::uint64_t from,
+                        std::uint64_t to, std::error_code& ec) noexcept {
+        memfd::release(object, mapping, from, to, ec);
+        if (!ec) {
+            each_page(mapping, from, to, [](std::uint64_t& first) { first = given_back; });
+        }
+    }
 
     static census& census_of(const cohold::file_descriptor& object) noexcept {
         return *census_of_descriptor[static_cast<std::size_t>(object.value)];

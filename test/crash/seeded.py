@@ -272,6 +272,76 @@ BUGS = [
      "            case call_state::cancelled:\n"
      "                available = false;\n",
      "messages", "cancelled at once"),
+    ("elements_that_have_moved_are_counted_twice",
+     "count += first_bits(part.hash(table_.seed()), depth) == prefix ? 1u : 0u;\n",
+     "count += 1u;\n",
+     "hash_map", "try_emplace, ints, full"),
+    ("pages_are_given_back_before_the_block_says_so",
+     "            write_holes(place, now);\n"
+     "            commit();\n"
+     "            release_segment(local, base(), now.begin, now.end, ec);\n",
+     "            release_segment(local, base(), now.begin, now.end, ec);\n"
+     "            write_holes(place, now);\n"
+     "            commit();\n",
+     "heap", "trim, after some of it is used"),
+    ("what_was_given_back_is_used_again_without_asking",
+     "            back(holes.touched, why.unbacked);\n",
+     "",
+     "heap", "allocate, from a trimmed block"),
+    ("a_block_that_joins_another_forgets_what_was_given_back",
+     "        holes = holes_of(previous).with(holes);\n",
+     "        holes = {};\n",
+     "heap", "deallocate, between trimmed blocks"),
+    ("a_block_grows_into_what_was_given_back",
+     "            back(touched, ec);\n",
+     "",
+     "heap", "resize_in_place, it grows into a trimmed block"),
+    ("the_size_of_a_resized_block_is_not_restored",
+     "    set(at(here).word, whole | mark_of(here));\n"
+     "    set(used_, used_ + whole - size);\n",
+     "    at(here).word = whole | mark_of(here);\n"
+     "    set(used_, used_ + whole - size);\n",
+     "heap", "resize_in_place, it grows"),
+    ("a_vector_hears_of_it_after_its_block_has_shrunk",
+     "        change.set(changed, value);\n"
+     "    } else {\n"
+     "        change.keep();\n",
+     "        change.keep();\n"
+     "        std::memcpy(word, &value, sizeof value);\n"
+     "    } else {\n"
+     "        change.keep();\n",
+     "heap", "shm_vector::shrink_to_fit, in place"),
+    ("an_atomic_pointer_is_null_for_a_moment",
+     "        held_.with([&desired](value_type& held) { held = std::move(desired); });\n",
+     "        held_.with([](value_type& held) { held = nullptr; });\n"
+     "        held_.with([&desired](value_type& held) { held = std::move(desired); });\n",
+     "pointers", "store, one from the segment"),
+    ("two_exchange_the_same_object",
+     "        held_.with([&](value_type& held) {\n"
+     "            before = std::move(held);\n"
+     "            held = std::move(desired);\n"
+     "        });\n",
+     "        before = load();\n"
+     "        store(std::move(desired));\n",
+     "pointers", "exchange, for null, another one does the same"),
+    ("compared_in_one_section_and_replaced_in_another",
+     "                held = std::move(desired);\n"
+     "            } else {\n"
+     "                expected = held;\n"
+     "            }\n"
+     "        });\n",
+     "            } else {\n"
+     "                expected = held;\n"
+     "            }\n"
+     "        });\n"
+     "        if (equal) {\n"
+     "            store(std::move(desired));\n"
+     "        }\n",
+     "pointers", "compare_exchange_strong, null, another one does the same"),
+    ("nobody_knows_who_holds_an_object",
+     "        hold_reference(change, block, which, slot_of(me));\n",
+     "",
+     "pointers", "load, and used, another one replaces it twice"),
     ("a_change_of_a_pool_is_not_undone",
      "    change.set(pool.free, block->next);\n"
      "    change.set(pool.available, pool.available - 1);\n",
