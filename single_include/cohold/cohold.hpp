@@ -15013,7 +15013,7 @@ COHOLD_INLINE void slab_cache::free_remotely(slab& from, std::uint64_t offset,
         }
         return;
     }
-    // This frees. What this thread has done with the block comes before.
+    // This frees, after everything that this thread has done with the block.
     __atomic_fetch_or(static_cast<aligned_word*>(&from.remote(from.word_of(offset))),
                       from.bit_of(offset), __ATOMIC_RELEASE);
 }
@@ -42427,12 +42427,12 @@ class basic_queue {
     /// element is delivered at least once. Waits while there is none; the lease is empty once the
     /// queue is closed, all its elements are taken, and no other process has any. Only for
     /// trivially copyable elements, and not in a queue that overwrites. Meanwhile others push and
-    /// take: a taken element leaves its place to the next, and size() does not count it. What a
-    /// killed process had comes back when another consumer looks, a millisecond later at most; one
-    /// that waits looks at least eight times a second. Errors: as for
-    /// pop; errc::out_of_space, the first time, if there is no memory for as many elements as can
-    /// be taken at the same time: 256, or capacity() if that is less. Then it waits for one of
-    /// these to end. Complexity: a look at each of the places for these.
+    /// take: a taken element leaves its place to the next, and size() does not count it.
+    /// An element that a killed process had comes back when another consumer looks, a millisecond
+    /// later at most; one that waits looks at least eight times a second. *Errors*: as for pop;
+    /// errc::out_of_space, the first time, if there is no memory for as many elements as can be
+    /// taken at the same time: 256, or capacity() if that is less. Then it waits for one of these
+    /// to end. Complexity: a look at each of the places for these.
     [[nodiscard]] lease take() {
         return hold<lease>([&](auto& at) { return lease_in_time(for_ever, at); });
     }
@@ -46792,7 +46792,7 @@ class memory_mapping {
     /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-    /// Applies the options to these bytes. What they do not mention stays as it is. *Errors*:
+    /// Applies the options to these bytes. Everything else stays as it is. *Errors*:
     /// errc::lock_limit, unsupported, invalid_options (a node that does not exist; hugetlb pages
     /// and `fork`, which are fixed when a mapping is made); madvise(2), mlock(2), mbind(2).
     void apply(const mapping_options& options) const {

@@ -121,8 +121,8 @@ enum class object_kind {
     return "";
 }
 
-/// A list, and how much could not be looked at. What appears or disappears meanwhile may be in it
-/// or not.
+/// A list, and how much could not be looked at. Items that appear or disappear meanwhile
+/// may be in it or not.
 template <class T>
 struct survey {
     std::vector<T> entries;
@@ -2447,8 +2447,8 @@ namespace detail {
 
 } // namespace detail
 
-/// The limits that apply to this process now. What cannot be read is missing. `place`: a path on
-/// the file system in question; the space is missing if there is no such path. Throws
+/// The limits that apply to this process now. Values that cannot be read are missing. `place`: a
+/// path on the file system in question; the space is missing if there is no such path. Throws
 /// std::bad_alloc.
 [[nodiscard, gnu::cold]] limit_report limits(std::string_view place = "/dev/shm");
 

@@ -360,12 +360,12 @@ class basic_queue {
     /// element is delivered at least once. Waits while there is none; the lease is empty once the
     /// queue is closed, all its elements are taken, and no other process has any. Only for
     /// trivially copyable elements, and not in a queue that overwrites. Meanwhile others push and
-    /// take: a taken element leaves its place to the next, and size() does not count it. What a
-    /// killed process had comes back when another consumer looks, a millisecond later at most; one
-    /// that waits looks at least eight times a second. Errors: as for
-    /// pop; errc::out_of_space, the first time, if there is no memory for as many elements as can
-    /// be taken at the same time: 256, or capacity() if that is less. Then it waits for one of
-    /// these to end. Complexity: a look at each of the places for these.
+    /// take: a taken element leaves its place to the next, and size() does not count it.
+    /// An element that a killed process had comes back when another consumer looks, a millisecond
+    /// later at most; one that waits looks at least eight times a second. *Errors*: as for pop;
+    /// errc::out_of_space, the first time, if there is no memory for as many elements as can be
+    /// taken at the same time: 256, or capacity() if that is less. Then it waits for one of these
+    /// to end. Complexity: a look at each of the places for these.
     [[nodiscard]] lease take() {
         return hold<lease>([&](auto& at) { return lease_in_time(for_ever, at); });
     }

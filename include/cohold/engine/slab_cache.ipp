@@ -483,7 +483,7 @@ COHOLD_INLINE void slab_cache::free_remotely(slab& from, std::uint64_t offset,
         }
         return;
     }
-    // This frees. What this thread has done with the block comes before.
+    // This frees, after everything that this thread has done with the block.
     __atomic_fetch_or(static_cast<aligned_word*>(&from.remote(from.word_of(offset))),
                       from.bit_of(offset), __ATOMIC_RELEASE);
 }

@@ -134,7 +134,7 @@ class memory_mapping {
     /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-    /// Applies the options to these bytes. What they do not mention stays as it is. *Errors*:
+    /// Applies the options to these bytes. Everything else stays as it is. *Errors*:
     /// errc::lock_limit, unsupported, invalid_options (a node that does not exist; hugetlb pages
     /// and `fork`, which are fixed when a mapping is made); madvise(2), mlock(2), mbind(2).
     void apply(const mapping_options& options) const {

@@ -68,8 +68,8 @@ namespace detail {
 
 } // namespace detail
 
-/// The limits that apply to this process now. What cannot be read is missing. `place`: a path on
-/// the file system in question; the space is missing if there is no such path. Throws
+/// The limits that apply to this process now. Values that cannot be read are missing. `place`: a
+/// path on the file system in question; the space is missing if there is no such path. Throws
 /// std::bad_alloc.
 [[nodiscard, gnu::cold]] limit_report limits(std::string_view place = "/dev/shm");
 

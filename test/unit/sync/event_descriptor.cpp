@@ -152,7 +152,7 @@ TEST_CASE("a latch's descriptor is readable at the end") {
     CHECK(becomes_readable(late));
 }
 
-TEST_CASE("who waits and who watches both learn of it") {
+TEST_CASE("a waiting thread and a descriptor both learn of it") {
     // The wake-up for one sleeper may go to the thread of the descriptor, which takes nothing.
     for (int round = 0; round < 50; ++round) {
         shm_semaphore semaphore(0);

@@ -50,8 +50,8 @@ enum class object_kind {
     return "";
 }
 
-/// A list, and how much could not be looked at. What appears or disappears meanwhile may be in it
-/// or not.
+/// A list, and how much could not be looked at. Items that appear or disappear meanwhile
+/// may be in it or not.
 template <class T>
 struct survey {
     std::vector<T> entries;
