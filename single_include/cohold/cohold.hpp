@@ -32297,30 +32297,81 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
 
     // ---- reading without a lock
 
-    static constexpr std::size_t key_end = is_plain ? sizeof(Key) : 0;
+    // A copy of an element in a slot.
+    class copied_element {
+      public:
+        void copy(const char* slot) noexcept {
+            copy_from_slot<slot_bytes, 0, slot_bytes>(copy_.bytes, slot);
+        }
+
+        [[nodiscard]] const Key& key() noexcept { return traits::key(copy_.value()); }
+
+        [[nodiscard]] const value_type& value() noexcept { return copy_.value(); }
+
+      private:
+        copied copy_;
+    };
+
+    // A copy of its key, or of its hash where keys are elsewhere: the element may be too large for
+    // the stack.
+    class copied_key {
+      public:
+        void copy(const char* slot) noexcept {
+            copy_from_slot<slot_bytes, 0, sizeof(type)>(bytes_, slot);
+        }
+
+        [[nodiscard]] const Key& key() const noexcept
+            requires is_plain
+        {
+            return part();
+        }
+
+        [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
+            if constexpr (is_plain) {
+                return base::hash_with(part(), seed);
+            } else {
+                return part().hash;
+            }
+        }
+
+      private:
+        using type = std::conditional_t<is_plain, Key, hash_node>;
+
+        [[nodiscard]] const type& part() const noexcept {
+            return *__builtin_launder(reinterpret_cast<const type*>(bytes_));
+        }
+
+        // As the units of a slot.
+        alignas(8) alignas(type) unsigned char bytes_[(sizeof(type) + 7) / 8 * 8];
+    };
 
     // Calls take(const value_type&) with a copy of the element, and returns whether there is one.
-    // `KeyOnly`: the copy has only the key.
-    template <bool KeyOnly, class K, class Take>
+    template <class K, class Take>
     [[nodiscard, gnu::always_inline]] bool read(const K& key, Take&& take) const {
-        const std::uint64_t hash = this->hash(key);
-        copied copy;
-        const answer found = copy_at_once<KeyOnly>(hash, key, copy);
-        if (found == answer::absent ||
-            (found == answer::unclear && !copy_slowly(hash, key, copy))) {
+        copied_element copy;
+        if (!copy_to(copy, key)) {
             return false;
         }
-        take(std::as_const(copy.value()));
+        take(copy.value());
         return true;
+    }
+
+    // Copies the element with this key, or only its key, and returns whether there is one.
+    template <class Copy, class K>
+    [[nodiscard, gnu::always_inline]] bool copy_to(Copy& copy, const K& key) const {
+        const std::uint64_t hash = this->hash(key);
+        const answer found = copy_at_once(hash, key, copy);
+        return found == answer::present ||
+               (found == answer::unclear && copy_slowly(hash, key, copy));
     }
 
     enum class answer { absent, present, unclear };
 
     // Looks at the first slot that may have the element. Most look-ups end there: the tag of
     // another element is the same in one of 256 cases, and few elements are in a later group.
-    template <bool KeyOnly, class K>
+    template <class K, class Copy>
     [[nodiscard, gnu::always_inline]] answer copy_at_once(std::uint64_t hash, const K& key,
-                                                          copied& copy) const {
+                                                          Copy& copy) const {
         hash_way way;
         if (!table_.find(hash, shape, way)) [[unlikely]] {
             return answer::absent;
@@ -32332,7 +32383,7 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
         if (some != 0) {
             const char* const bytes =
                 shape.slot(in, static_cast<std::uint32_t>(std::countr_zero(some)));
-            copy_from_slot<slot_bytes, 0, KeyOnly ? key_end : slot_bytes>(copy.bytes, bytes);
+            copy.copy(bytes);
             if constexpr (!std::is_scalar_v<Key>) {
                 // A comparison must not see half of one key and half of another.
                 std::atomic_thread_fence(std::memory_order_acquire);
@@ -32340,7 +32391,7 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
                     return answer::unclear;
                 }
             }
-            found = static_cast<bool>(Equal()(traits::key(copy.value()), key));
+            found = static_cast<bool>(Equal()(copy.key(), key));
         }
         std::atomic_thread_fence(std::memory_order_acquire);
         if (in.state.load(std::memory_order_relaxed) != state || !table_.is_current(way))
@@ -32354,9 +32405,9 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
         return may_be_elsewhere ? answer::unclear : answer::absent;
     }
 
-    template <class K>
+    template <class K, class Copy>
     [[nodiscard, gnu::noinline]] bool copy_slowly(std::uint64_t hash, const K& key,
-                                                  copied& copy) const {
+                                                  Copy& copy) const {
         for (;;) {
             hash_way way;
             if (!table_.find(hash, shape, way)) {
@@ -32370,9 +32421,9 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
         }
     }
 
-    template <class K>
+    template <class K, class Copy>
     [[nodiscard]] bool copy_found(const hash_block& first, std::uint64_t hash, const K& key,
-                                  copied& copy) const {
+                                  Copy& copy) const {
         std::uint32_t group = shape.group_of(hash);
         for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
             group_word state = 0;
@@ -32387,10 +32438,10 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
         return copy_found_in_chain(first, hash, key, copy);
     }
 
-    template <class K>
+    template <class K, class Copy>
     [[nodiscard, gnu::cold, gnu::noinline]] bool
     copy_found_in_chain(const hash_block& block, std::uint64_t hash, const K& key,
-                        copied& copy) const {
+                        Copy& copy) const {
         hash_chain rest(table_, shape, block);
         group_word state = 0;
         while (const hash_block* const each = rest.next()) {
@@ -32405,9 +32456,9 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
     }
 
     // `state`: the one in which the group has the element or not.
-    template <class K>
+    template <class K, class Copy>
     [[nodiscard]] bool copy_found_in_group(const hash_block& block, std::uint32_t group,
-                                           std::uint64_t hash, const K& key, copied& copy,
+                                           std::uint64_t hash, const K& key, Copy& copy,
                                            group_word& state) const {
         const hash_group& in = shape.group(block, group);
         for (;;) {
@@ -32417,11 +32468,10 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
             for (std::uint32_t left = in.match(tag_of(hash)) & valid_of(state);
                  left != 0 && !found && !torn; left &= left - 1) {
                 const auto slot = static_cast<std::uint32_t>(std::countr_zero(left));
-                const char* const bytes = shape.slot(in, slot);
-                copy_from_slot<slot_bytes, 0, slot_bytes>(copy.bytes, bytes);
+                copy.copy(shape.slot(in, slot));
                 std::atomic_thread_fence(std::memory_order_acquire);
                 torn = in.state.load(std::memory_order_relaxed) != state;
-                found = !torn && static_cast<bool>(Equal()(traits::key(copy.value()), key));
+                found = !torn && static_cast<bool>(Equal()(copy.key(), key));
             }
             std::atomic_thread_fence(std::memory_order_acquire);
             if (in.state.load(std::memory_order_relaxed) == state) {
@@ -32585,31 +32635,6 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
         }
     }
 
-    // What the hash of an element follows from. The element may be too large for the stack.
-    class hashed_part {
-      public:
-        void copy(const char* slot) noexcept {
-            copy_from_slot<slot_bytes, 0, needed>(bytes_, slot);
-        }
-
-        [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
-            const auto* const part = __builtin_launder(reinterpret_cast<const type*>(bytes_));
-            if constexpr (is_plain) {
-                return base::hash_with(*part, seed);
-            } else {
-                return hash_of_slot(part, seed);
-            }
-        }
-
-      private:
-        using type = std::conditional_t<is_plain, Key, hash_node>;
-
-        static constexpr std::size_t needed = sizeof(type);
-
-        // As the units of a slot.
-        alignas(8) alignas(type) unsigned char bytes_[(needed + 7) / 8 * 8];
-    };
-
     // The number of elements of a block that is being split: those that have moved may still be in
     // it.
     [[nodiscard, gnu::noinline]] size_type count_divided(const hash_block& block,
@@ -32621,7 +32646,7 @@ class hash_reading : protected hash_storage<Key, T, Hash, Equal> {
             const size_type before = count;
             group_word state = in.state.load(std::memory_order_acquire);
             for (std::uint32_t left = valid_of(state); left != 0;) {
-                hashed_part part;
+                copied_key part;
                 part.copy(shape.slot(in, static_cast<std::uint32_t>(std::countr_zero(left))));
                 std::atomic_thread_fence(std::memory_order_acquire);
                 // The hash function must not see half of one key and half of another.
@@ -33181,7 +33206,8 @@ class hash_container : protected hash_writing<Key, T, Hash, Equal> {
         requires is_plain
     {
         return with_key(key, [this](const auto& k) {
-            return this->template read<true>(k, [](const value_type&) noexcept {});
+            typename base::copied_key copy;
+            return this->copy_to(copy, k);
         });
     }
 
@@ -33214,8 +33240,7 @@ class hash_container : protected hash_writing<Key, T, Hash, Equal> {
     size_type cvisit(const K& key, F&& f) const
         requires is_plain
     {
-        return with_key(key, [&](const auto& k) { return this->template read<false>(k, f); }) ? 1
-                                                                                              : 0;
+        return with_key(key, [&](const auto& k) { return this->read(k, f); }) ? 1 : 0;
     }
 
     template <class K = Key, class F>

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include <pthread.h>
+
 #include <cohold/container/shm_hash_map.hpp>
 #include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_vector.hpp>
@@ -222,6 +224,37 @@ TEST_CASE("a table whose blocks are larger than the stack tells its size") {
     static constexpr huge::mapped_type zeros{};
     CHECK(table.try_emplace(1U, zeros));
     CHECK(table.size() == 1);
+}
+
+TEST_CASE("threads with a stack smaller than an element find it") {
+    const memory shared = memory::create(64U << 20);
+    using large = shm_hash_map<std::uint32_t, std::array<char, 400000>>;
+    auto& table = shared.construct<large>("large");
+    static constexpr large::mapped_type zeros{};
+    CHECK(table.try_emplace(1U, zeros));
+    bool found[3]{};
+    // The stack of the thread has room for everything but an element.
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 256 << 10);
+    const auto look = [&] {
+        found[0] = table.contains(1U) && table.count(1U) == 1;
+        found[1] = !table.contains(2U) && table.count(2U) == 0;
+        found[2] = table.size() == 1 && !table.empty();
+    };
+    pthread_t thread{};
+    REQUIRE(pthread_create(
+                &thread, &attributes,
+                [](void* it) -> void* {
+                    (*static_cast<decltype(look)*>(it))();
+                    return nullptr;
+                },
+                const_cast<void*>(static_cast<const void*>(&look))) == 0);
+    pthread_join(thread, nullptr);
+    pthread_attr_destroy(&attributes);
+    CHECK(found[0]);
+    CHECK(found[1]);
+    CHECK(found[2]);
 }
 
 TEST_CASE("elements of all sizes") {

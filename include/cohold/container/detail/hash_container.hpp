@@ -111,7 +111,8 @@ class hash_container : protected hash_writing<Key, T, Hash, Equal> {
         requires is_plain
     {
         return with_key(key, [this](const auto& k) {
-            return this->template read<true>(k, [](const value_type&) noexcept {});
+            typename base::copied_key copy;
+            return this->copy_to(copy, k);
         });
     }
 
@@ -144,8 +145,7 @@ class hash_container : protected hash_writing<Key, T, Hash, Equal> {
     size_type cvisit(const K& key, F&& f) const
         requires is_plain
     {
-        return with_key(key, [&](const auto& k) { return this->template read<false>(k, f); }) ? 1
-                                                                                              : 0;
+        return with_key(key, [&](const auto& k) { return this->read(k, f); }) ? 1 : 0;
     }
 
     template <class K = Key, class F>
