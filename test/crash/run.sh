@@ -40,6 +40,7 @@ complete)
     "$rig/crash_threads" 1000000
     "$rig/crash_kill" 200
     "$rig/crash_waits"
+    "$rig/crash_model" --complete
     ;;
 seeded)
     python3 test/crash/seeded.py --all "$rig/seeded" "${CXX:-g++}"

@@ -20,7 +20,7 @@ HEADER = TEST.parent / "single_include/cohold/cohold.hpp"
 FEW = 3
 
 # Of the parts, those that are separate programs, with arguments instead of operations.
-PROGRAMS = {"kill", "soak_all", "threads", "waits"}
+PROGRAMS = {"kill", "model", "soak_all", "threads", "waits"}
 
 # (name, the text that is replaced, its replacement, the part of the rig, one of its operations)
 BUGS = [
@@ -348,6 +348,43 @@ BUGS = [
      "    pool.free = block->next;\n"
      "    change.set(pool.available, pool.available - 1);\n",
      "pointers", "shm_pool::try_loan, and gone"),
+    ("a_side_is_taken_without_looking_again",
+     "        return side.owner.compare_exchange_strong(owner, who.me, std::memory_order_seq_cst,\n"
+     "                                                  std::memory_order_relaxed);\n",
+     "        static_cast<void>(owner);\n"
+     "        side.owner.store(who.me, std::memory_order_seq_cst);\n"
+     "        return true;\n",
+     "model", ""),
+    ("the_living_are_taken_for_dead",
+     "        return !is_attached(header, worker) ||\n"
+     "               (suspicion::is_due(&side, worker) && recover_worker_if_dead(header, worker));\n",
+     "        static_cast<void>(side), static_cast<void>(header), static_cast<void>(worker);\n"
+     "        return true;\n",
+     "model", ""),
+    ("the_dead_are_never_replaced",
+     "               (suspicion::is_due(&side, worker) && recover_worker_if_dead(header, worker));\n",
+     "               (suspicion::is_due(&side, worker) && !is_attached(header, worker));\n",
+     "model", ""),
+    ("removed_before_it_is_read",
+     "                receive(from);\n"
+     "                static_cast<void>(remove(at, layout::next(at, end_)));\n",
+     "                static_cast<void>(remove(at, layout::next(at, end_)));\n"
+     "                receive(from);\n",
+     "model", ""),
+    ("published_before_it_is_written_while_others_pop",
+     "        write_element(into, std::addressof(value));\n"
+     "        publish(at, after);\n",
+     "        publish(at, after);\n"
+     "        write_element(into, std::addressof(value));\n",
+     "model", ""),
+    ("nobody_repairs_what_a_dead_producer_claimed",
+     "        claimed_.store(published(), std::memory_order_relaxed);\n",
+     "        static_cast<void>(published());\n",
+     "model", ""),
+    ("who_was_biased_may_still_be_inside",
+     "        if (victim != nobody && !expel(side, victim, *who.header)) {\n",
+     "        if (victim == who.me) {\n",
+     "model", ""),
 ]
 
 
@@ -374,7 +411,8 @@ def bite(bug, build, compiler):
     sources = [TEST / f"crash/{part}.cpp"] + ([] if alone else [TEST / "crash/main.cpp"])
     compiled = subprocess.run(
         # The single file first: its guards exclude the same parts of include/.
-        [*compiler, "-std=c++20", "-O1", "-DCOHOLD_MAX_PARTICIPANTS=6", "-include",
+        [*compiler, "-std=c++20", "-O1", "-DCOHOLD_MAX_PARTICIPANTS=6",
+         *(["-include", TEST / "crash/scheduled.hpp"] if part == "model" else []), "-include",
          here / "cohold/cohold.hpp", "-I", here, "-I", TEST.parent / "include", "-I", TEST,
          *sources, "-pthread", "-o", rig],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
