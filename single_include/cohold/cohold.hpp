@@ -29081,14 +29081,31 @@ class shm_broadcast<shm_loan<T>, Waiting> {
                             [&](loan& into) { return take_until(into, moment); });
         }
 
-        /// A descriptor for epoll(7) and the like: as that of any shm_broadcast. *Errors*: EMFILE,
-        /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
-        [[nodiscard]] event_descriptor native_event() {
-            return followed(detail::event_access::watch(in_->events(), position_));
+        /// A descriptor for epoll(7) and the like, readable while there are loans for this
+        /// subscription, and once the broadcast is closed: as that of any shm_broadcast. *Errors*:
+        /// EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls:
+        /// these, the first time.
+        [[nodiscard]] int native_event() {
+            std::error_code ec;
+            const int made = native_event(ec);
+            detail::raise_if(ec);
+            return made;
         }
 
         /// @copydoc native_event
-        [[nodiscard]] event_descriptor native_event(std::error_code& ec) noexcept {
+        [[nodiscard]] int native_event(std::error_code& ec) noexcept {
+            return events_.own(in_->events(), position_, ec);
+        }
+
+        /// Another such descriptor, which the result owns: as that of any shm_broadcast. *Errors*:
+        /// EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls:
+        /// these.
+        [[nodiscard]] event_descriptor watch() {
+            return followed(detail::event_access::watch(in_->events(), position_));
+        }
+
+        /// @copydoc watch
+        [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
             return followed(detail::event_access::watch(in_->events(), ec, position_));
         }
 
@@ -29101,7 +29118,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         subscription(shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), position_(position) {}
 
-        event_descriptor followed(event_descriptor events) noexcept {
+        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
             detail::event_access::follow(events, events_);
             return events;
         }
@@ -29126,7 +29143,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
             if (result != detail::outcome::blocked) {
                 return result;
             }
-            if (detail::open_transaction(in_->ring_.get_allocator().header()) != nullptr) {
+            if (detail::is_section_open(in_->ring_.get_allocator())) {
                 detail::raise(errc::section_open, "shm_broadcast: waiting for a loan in a section, "
                                                   "during which nobody else publishes");
             }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cohold/container/shm_broadcast.hpp>
+#include <cohold/container/shm_broadcast_of_loans.hpp>
 #include <cohold/container/shm_latest.hpp>
 #include <cohold/container/shm_message_queue.hpp>
 #include <cohold/container/shm_pool.hpp>
@@ -490,6 +491,35 @@ TEST_CASE("native_event() of a subscription moves with it") {
     CHECK(becomes_readable(others)); // the copy has not read it
     moved = broadcast.subscribe();
     CHECK(::fcntl(events, F_GETFD) == -1);
+}
+
+TEST_CASE("a subscription to a broadcast of loans has the descriptors of any subscription") {
+    const auto handle = make();
+    auto& pool = handle.construct<shm_pool<frame>>("pool", 4);
+    auto& broadcast = handle.construct<shm_broadcast<shm_loan<frame>>>("broadcast", 2);
+    auto reader = broadcast.subscribe();
+    const int native = reader.native_event();
+    CHECK(reader.native_event() == native);
+    auto other = broadcast.subscribe();
+    std::error_code ec = make_error_code(errc::full);
+    const event_descriptor watched = other.watch(ec);
+    CHECK_FALSE(ec);
+    CHECK(stays_unreadable(native));
+    CHECK(stays_unreadable(watched));
+    broadcast.publish(pool.loan());
+    CHECK(becomes_readable(native));
+    CHECK(becomes_readable(watched));
+    CHECK(reader.try_next());
+    CHECK_FALSE(reader.try_next());
+    CHECK(becomes_unreadable(native));
+    CHECK(becomes_readable(watched)); // each at its own pace
+    broadcast.close();
+    CHECK(becomes_readable(native));
+    const event_descriptor own = reader.watch();
+    CHECK(becomes_readable(own));
+    const int again = reader.native_event(ec);
+    CHECK_FALSE(ec);
+    CHECK(becomes_readable(again));
 }
 
 #if !COHOLD_TEST_SANITIZED // which need threads of their own
