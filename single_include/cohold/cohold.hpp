@@ -10444,7 +10444,7 @@ class event_watch {
     // By a child that was forked since it was made, which does not have the thread?
     [[nodiscard]] bool is_inherited() const noexcept { return process_ != process_stamp(); }
 
-    // What there is that is not new any more, for sources that need it: a version or a position.
+    // The version or position up to which nothing is new any more, for sources that need it.
     [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
 
   private:
@@ -10565,8 +10565,8 @@ class event_position {
 /// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
 /// something has been closed, and remains so: then the program stops watching.
 ///
-/// *Who closes it*: the destructor, at the latest before the object or the mapping that it is in
-/// ends. A program that hands the descriptor to something that closes it passes on a copy, dup(2).
+/// *Closing*: by the destructor, at the latest before the object or the mapping that it is in ends.
+/// A program that hands the descriptor to something that closes it passes on a copy, dup(2).
 /// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor; it
 /// looks every 0.1 to 10 ms whether there still is something while the descriptor is readable.
 /// Nobody else pays for it while the descriptor is readable; otherwise, those who change the object
@@ -10703,7 +10703,7 @@ namespace detail {
 // Makes the descriptor readable, until somebody reads it. System call: write(2).
 [[gnu::cold]] void set_event_flag(int flag) noexcept;
 
-// What reading 8 bytes does, too. Does not wait. System call: read(2).
+// Like reading 8 bytes from it. Does not wait. System call: read(2).
 [[gnu::cold]] void clear_event_flag(int flag) noexcept;
 
 // Waits until the flag is not set, no longer than `patience` ns. Returns whether it may be clear:
@@ -21368,7 +21368,8 @@ class shm_event {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
-    /// A descriptor for epoll(7) and the like, readable while the event is set.
+    /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
+    /// try_wait, if the reset is automatic.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -21381,9 +21382,8 @@ class shm_event {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
-    /// try_wait, if the reset is automatic. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
-    /// EAGAIN, from pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch
@@ -22178,7 +22178,7 @@ class shm_latch {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
     /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() const { return detail::event_access::watch(events()); }
 
@@ -22311,9 +22311,9 @@ class shm_semaphore {
         return count_.load(std::memory_order_relaxed);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are permits.
-    /// It is made on first use and belongs to this object in this process: it ends when this
-    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
+    /// try_acquire. It is made on first use and belongs to this object in this process: it ends
+    /// when this process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
     /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
     /// time.
@@ -22324,9 +22324,8 @@ class shm_semaphore {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
-    /// try_acquire. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
-    /// pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch
@@ -25320,6 +25319,8 @@ inline const known_shared_type known_type_of<T[]>{{shared_hash_of<T[]>, owned_ar
 /// *If the process is killed*: its pointers outside the segment no longer count; recovery frees the
 /// objects to which no other pointer refers. If they have a destructor, the next program that knows
 /// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
+///
+/// A shm_shared_ptr<T[]> shares an array, and does not tell its size.
 template <class T>
 class shm_shared_ptr {
     static constexpr bool is_array = std::is_unbounded_array_v<T>;
@@ -26410,12 +26411,11 @@ class shm_broadcast {
             return events_.own(in_->events(), position_, ec);
         }
 
-        /// A descriptor for epoll(7) and the like, readable while there are messages for this
-        /// subscription, and once the broadcast is closed. Take them with try_next until there are
-        /// none. It belongs to this subscription until that is destroyed, assigned to, or asked for
-        /// another one; from then on it tells of nothing but the end. A move takes it along, a copy
-        /// has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
-        /// pthread_create(3). System calls: these.
+        /// A descriptor like that of native_event(), instead of the one that was made before; the
+        /// result owns it. It belongs to this subscription until that is destroyed, assigned to, or
+        /// asked for another one; from then on it tells of nothing but the end. A move takes it
+        /// along, a copy has none. *Errors*: EMFILE, ENFILE,
+        /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
             return followed(detail::event_access::watch(in_->events(), position_));
         }
@@ -27255,8 +27255,8 @@ class shm_pool {
         return made;
     }
 
-    /// A descriptor for epoll(7) and the like, readable while objects are
-    /// available. Take them with try_loan.
+    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
+    /// after the recovery of a dead process. Take them with try_loan.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -27269,9 +27269,8 @@ class shm_pool {
         return detail::native_events::of(pool_.events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
-    /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
-    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(pool_.events()); }
 
     /// @copydoc watch
@@ -29097,9 +29096,9 @@ class shm_broadcast<shm_loan<T>, Waiting> {
             return events_.own(in_->events(), position_, ec);
         }
 
-        /// Another such descriptor, which the result owns: as that of any shm_broadcast. *Errors*:
-        /// EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls:
-        /// these.
+        /// A descriptor like that of native_event(), instead of the one that was made before; the
+        /// result owns it: as that of any shm_broadcast. *Errors*: EMFILE, ENFILE, ENOMEM, from
+        /// eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
             return followed(detail::event_access::watch(in_->events(), position_));
         }
@@ -34104,13 +34103,14 @@ class shm_latest {
                replace(value);
     }
 
-    /// As store(value).
+    /// As store(value), with its errors.
     void operator=(const T& value) { store(value); }
 
     /// Calls f(T&) with a copy of the value, which is stored if f returns: other writers wait until
     /// then, so that no store is lost in between. The copy lies on the stack. Nothing changes if f
-    /// throws, or if the process is killed in it. *Errors*:
-    /// std::errc::resource_deadlock_would_occur if f stores here, too; what f throws.
+    /// throws, or if the process is killed in it. *Errors*: those of store();
+    /// std::errc::resource_deadlock_would_occur if f stores here, too; exceptions of f.
+    /// *Complexity*: two copies of the value.
     template <class F>
     void update(F&& f) {
         struct unlocking {
@@ -34196,8 +34196,8 @@ class shm_latest {
         return if_newer(seen, now);
     }
 
-    /// A descriptor for epoll(7) and the like, readable once there is a newer
-    /// version than at the first call, or than when it was last cleared, by read(2) of 8 bytes.
+    /// A descriptor for epoll(7) and the like, readable once there is a newer version than at the
+    /// first call, or than when it was last cleared, by read(2) of 8 bytes.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -38299,10 +38299,6 @@ struct wait_limit {
     }
 };
 
-} // namespace detail
-
-namespace detail {
-
 // A contiguous row of unsigned char or the like, where a std::span<const std::byte> is wanted.
 template <class Row>
 concept other_bytes =
@@ -38553,8 +38549,8 @@ class shm_message_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return store_.is_closed(); }
 
-    /// A descriptor for epoll(7) and the like, readable while there are messages
-    /// that nobody holds, and once the queue is closed. Take them with try_pop.
+    /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
+    /// and once the queue is closed and no other process holds any. Take them with try_pop.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -38567,10 +38563,8 @@ class shm_message_queue {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
-    /// and once the queue is closed and no other process holds any. Take them with try_pop.
-    /// *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System
-    /// calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch
@@ -42474,7 +42468,7 @@ class basic_queue {
     /// later at most; one that waits looks at least eight times a second. *Errors*: as for pop;
     /// errc::out_of_space, the first time, if there is no memory for as many elements as can be
     /// taken at the same time: 256, or capacity() if that is less. Then it waits for one of these
-    /// to end. Complexity: a look at each of the places for these.
+    /// to end. *Complexity*: a look at each of the places for these.
     [[nodiscard]] lease take() {
         return hold<lease>([&](auto& at) { return lease_in_time(for_ever, at); });
     }
@@ -42753,10 +42747,10 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
-    /// A descriptor for epoll(7) and the like, readable while there are elements
-    /// that can be taken with try_pop, try_front or try_take, and once the queue is closed.
-    /// It is made on first use and belongs to this object in this process: it ends when this
-    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
+    /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
+    /// try_take. It is made on first use and belongs to this object in this process: it ends when
+    /// this process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
     /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
     /// time.
@@ -42767,10 +42761,8 @@ class basic_queue {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
-    /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
-    /// try_take. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
-    /// System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch
@@ -43782,8 +43774,8 @@ class shm_service {
 
     [[nodiscard]] bool is_closed() const noexcept { return table_.is_closed(); }
 
-    /// A descriptor for epoll(7) and the like, for servers: readable while calls
-    /// wait, and once the service is closed. Take them with try_next.
+    /// A descriptor for epoll(7) and the like, for servers: readable while calls wait, and once the
+    /// service is closed. Take them with try_next.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -43796,9 +43788,8 @@ class shm_service {
         return detail::native_events::of(table_.events(), 0, ec);
     }
 
-    /// For servers: a descriptor for epoll(7) and the like, readable while calls wait for a server,
-    /// and once the service is closed. Take them with try_next. *Errors*: EMFILE, ENFILE, ENOMEM,
-    /// from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(table_.events()); }
 
     /// @copydoc watch

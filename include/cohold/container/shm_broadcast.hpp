@@ -367,12 +367,11 @@ class shm_broadcast {
             return events_.own(in_->events(), position_, ec);
         }
 
-        /// A descriptor for epoll(7) and the like, readable while there are messages for this
-        /// subscription, and once the broadcast is closed. Take them with try_next until there are
-        /// none. It belongs to this subscription until that is destroyed, assigned to, or asked for
-        /// another one; from then on it tells of nothing but the end. A move takes it along, a copy
-        /// has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
-        /// pthread_create(3). System calls: these.
+        /// A descriptor like that of native_event(), instead of the one that was made before; the
+        /// result owns it. It belongs to this subscription until that is destroyed, assigned to, or
+        /// asked for another one; from then on it tells of nothing but the end. A move takes it
+        /// along, a copy has none. *Errors*: EMFILE, ENFILE,
+        /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
             return followed(detail::event_access::watch(in_->events(), position_));
         }

@@ -226,9 +226,9 @@ class shm_broadcast<shm_loan<T>, Waiting> {
             return events_.own(in_->events(), position_, ec);
         }
 
-        /// Another such descriptor, which the result owns: as that of any shm_broadcast. *Errors*:
-        /// EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls:
-        /// these.
+        /// A descriptor like that of native_event(), instead of the one that was made before; the
+        /// result owns it: as that of any shm_broadcast. *Errors*: EMFILE, ENFILE, ENOMEM, from
+        /// eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
             return followed(detail::event_access::watch(in_->events(), position_));
         }

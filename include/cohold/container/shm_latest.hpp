@@ -131,13 +131,14 @@ class shm_latest {
                replace(value);
     }
 
-    /// As store(value).
+    /// As store(value), with its errors.
     void operator=(const T& value) { store(value); }
 
     /// Calls f(T&) with a copy of the value, which is stored if f returns: other writers wait until
     /// then, so that no store is lost in between. The copy lies on the stack. Nothing changes if f
-    /// throws, or if the process is killed in it. *Errors*:
-    /// std::errc::resource_deadlock_would_occur if f stores here, too; what f throws.
+    /// throws, or if the process is killed in it. *Errors*: those of store();
+    /// std::errc::resource_deadlock_would_occur if f stores here, too; exceptions of f.
+    /// *Complexity*: two copies of the value.
     template <class F>
     void update(F&& f) {
         struct unlocking {
@@ -223,8 +224,8 @@ class shm_latest {
         return if_newer(seen, now);
     }
 
-    /// A descriptor for epoll(7) and the like, readable once there is a newer
-    /// version than at the first call, or than when it was last cleared, by read(2) of 8 bytes.
+    /// A descriptor for epoll(7) and the like, readable once there is a newer version than at the
+    /// first call, or than when it was last cleared, by read(2) of 8 bytes.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,

@@ -58,10 +58,6 @@ struct wait_limit {
     }
 };
 
-} // namespace detail
-
-namespace detail {
-
 // A contiguous row of unsigned char or the like, where a std::span<const std::byte> is wanted.
 template <class Row>
 concept other_bytes =
@@ -312,8 +308,8 @@ class shm_message_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return store_.is_closed(); }
 
-    /// A descriptor for epoll(7) and the like, readable while there are messages
-    /// that nobody holds, and once the queue is closed. Take them with try_pop.
+    /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
+    /// and once the queue is closed and no other process holds any. Take them with try_pop.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -326,10 +322,8 @@ class shm_message_queue {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are messages that nobody holds,
-    /// and once the queue is closed and no other process holds any. Take them with try_pop.
-    /// *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System
-    /// calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch

@@ -212,8 +212,8 @@ class shm_pool {
         return made;
     }
 
-    /// A descriptor for epoll(7) and the like, readable while objects are
-    /// available. Take them with try_loan.
+    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
+    /// after the recovery of a dead process. Take them with try_loan.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -226,9 +226,8 @@ class shm_pool {
         return detail::native_events::of(pool_.events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while objects are available, or may be
-    /// after the recovery of a dead process. Take them with try_loan. *Errors*: EMFILE, ENFILE,
-    /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(pool_.events()); }
 
     /// @copydoc watch

@@ -365,7 +365,7 @@ class basic_queue {
     /// later at most; one that waits looks at least eight times a second. *Errors*: as for pop;
     /// errc::out_of_space, the first time, if there is no memory for as many elements as can be
     /// taken at the same time: 256, or capacity() if that is less. Then it waits for one of these
-    /// to end. Complexity: a look at each of the places for these.
+    /// to end. *Complexity*: a look at each of the places for these.
     [[nodiscard]] lease take() {
         return hold<lease>([&](auto& at) { return lease_in_time(for_ever, at); });
     }
@@ -644,10 +644,10 @@ class basic_queue {
 
     [[nodiscard]] bool is_closed() const noexcept { return core_.is_closed(); }
 
-    /// A descriptor for epoll(7) and the like, readable while there are elements
-    /// that can be taken with try_pop, try_front or try_take, and once the queue is closed.
-    /// It is made on first use and belongs to this object in this process: it ends when this
-    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
+    /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
+    /// try_take. It is made on first use and belongs to this object in this process: it ends when
+    /// this process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
     /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
     /// time.
@@ -658,10 +658,8 @@ class basic_queue {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are elements, and once the
-    /// queue is closed, unless others have taken what is left. Take them with try_pop, try_front or
-    /// try_take. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3).
-    /// System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch

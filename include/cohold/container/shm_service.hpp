@@ -122,8 +122,8 @@ class shm_service {
 
     [[nodiscard]] bool is_closed() const noexcept { return table_.is_closed(); }
 
-    /// A descriptor for epoll(7) and the like, for servers: readable while calls
-    /// wait, and once the service is closed. Take them with try_next.
+    /// A descriptor for epoll(7) and the like, for servers: readable while calls wait, and once the
+    /// service is closed. Take them with try_next.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -136,9 +136,8 @@ class shm_service {
         return detail::native_events::of(table_.events(), 0, ec);
     }
 
-    /// For servers: a descriptor for epoll(7) and the like, readable while calls wait for a server,
-    /// and once the service is closed. Take them with try_next. *Errors*: EMFILE, ENFILE, ENOMEM,
-    /// from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(table_.events()); }
 
     /// @copydoc watch

@@ -73,6 +73,8 @@ inline const known_shared_type known_type_of<T[]>{{shared_hash_of<T[]>, owned_ar
 /// *If the process is killed*: its pointers outside the segment no longer count; recovery frees the
 /// objects to which no other pointer refers. If they have a destructor, the next program that knows
 /// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
+///
+/// A shm_shared_ptr<T[]> shares an array, and does not tell its size.
 template <class T>
 class shm_shared_ptr {
     static constexpr bool is_array = std::is_unbounded_array_v<T>;

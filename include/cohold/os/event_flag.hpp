@@ -21,7 +21,7 @@ namespace detail {
 // Makes the descriptor readable, until somebody reads it. System call: write(2).
 [[gnu::cold]] void set_event_flag(int flag) noexcept;
 
-// What reading 8 bytes does, too. Does not wait. System call: read(2).
+// Like reading 8 bytes from it. Does not wait. System call: read(2).
 [[gnu::cold]] void clear_event_flag(int flag) noexcept;
 
 // Waits until the flag is not set, no longer than `patience` ns. Returns whether it may be clear:

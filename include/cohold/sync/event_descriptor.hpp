@@ -74,7 +74,7 @@ class event_watch {
     // By a child that was forked since it was made, which does not have the thread?
     [[nodiscard]] bool is_inherited() const noexcept { return process_ != process_stamp(); }
 
-    // What there is that is not new any more, for sources that need it: a version or a position.
+    // The version or position up to which nothing is new any more, for sources that need it.
     [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
 
   private:
@@ -195,8 +195,8 @@ class event_position {
 /// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
 /// something has been closed, and remains so: then the program stops watching.
 ///
-/// *Who closes it*: the destructor, at the latest before the object or the mapping that it is in
-/// ends. A program that hands the descriptor to something that closes it passes on a copy, dup(2).
+/// *Closing*: by the destructor, at the latest before the object or the mapping that it is in ends.
+/// A program that hands the descriptor to something that closes it passes on a copy, dup(2).
 /// *Errors*: none, once it is made. *Complexity*: a thread that sleeps, for each descriptor; it
 /// looks every 0.1 to 10 ms whether there still is something while the descriptor is readable.
 /// Nobody else pays for it while the descriptor is readable; otherwise, those who change the object

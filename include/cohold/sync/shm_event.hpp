@@ -81,7 +81,8 @@ class shm_event {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
-    /// A descriptor for epoll(7) and the like, readable while the event is set.
+    /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
+    /// try_wait, if the reset is automatic.
     /// It is made on first use and belongs to this object in this process: it ends when this
     /// process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
@@ -94,9 +95,8 @@ class shm_event {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while the event is set. Take it with
-    /// try_wait, if the reset is automatic. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
-    /// EAGAIN, from pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch

@@ -120,7 +120,7 @@ class shm_latch {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable once the count is 0. *Errors*: EMFILE,
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
     /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() const { return detail::event_access::watch(events()); }
 

@@ -97,9 +97,9 @@ class shm_semaphore {
         return count_.load(std::memory_order_relaxed);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are permits.
-    /// It is made on first use and belongs to this object in this process: it ends when this
-    /// process destroys the object or unmaps it; a forked child makes its own. See
+    /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
+    /// try_acquire. It is made on first use and belongs to this object in this process: it ends
+    /// when this process destroys the object or unmaps it; a forked child makes its own. See
     /// event_descriptor, which watch() returns, for when it is readable. *Errors*: EMFILE, ENFILE,
     /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these, the first
     /// time.
@@ -110,9 +110,8 @@ class shm_semaphore {
         return detail::native_events::of(events(), 0, ec);
     }
 
-    /// A descriptor for epoll(7) and the like, readable while there are permits. Take them with
-    /// try_acquire. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
-    /// pthread_create(3). System calls: these.
+    /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
+    /// ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
     [[nodiscard]] event_descriptor watch() { return detail::event_access::watch(events()); }
 
     /// @copydoc watch
