@@ -10445,6 +10445,7 @@ class event_watch {
     [[nodiscard]] bool is_inherited() const noexcept { return process_ != process_stamp(); }
 
     // The version or position up to which nothing is new any more, for sources that need it.
+    // The highest number if nothing is new, and at the end.
     [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
 
   private:
@@ -10561,6 +10562,7 @@ class event_position {
 /// taken (that of a shm_latest: until clear() or read(2)). Then it becomes readable again at once
 /// if there still is something, otherwise when there is. So no event is lost, whether the program
 /// clears first and takes then, or the other way round; taking everything first saves a wake-up.
+/// With EPOLLET a program has to clear: there is no new edge while the descriptor is readable.
 /// Now and then the descriptor is readable although there is nothing, because another consumer was
 /// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
 /// something has been closed, and remains so: then the program stops watching.
@@ -11756,6 +11758,7 @@ COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::u
 
 COHOLD_INLINE void event_watch::stop() noexcept {
     if (!is_inherited()) {
+        seen_.store(UINT64_MAX, std::memory_order_release);
         stopping_.store(1, std::memory_order_seq_cst);
         do { // again, because the thread may have been about to sleep
             clear_event_flag(flag_.get());
@@ -28896,6 +28899,22 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
+namespace detail {
+
+// As a std::chrono::duration: see duration_like.
+struct millisecond {
+    using rep = std::int64_t;
+
+    struct period {
+        static constexpr std::intmax_t num = 1;
+        static constexpr std::intmax_t den = 1000;
+    };
+
+    [[nodiscard]] constexpr rep count() const noexcept { return 1; }
+};
+
+} // namespace detail
+
 /// A ring of the last loans: as shm_broadcast, but every reader gets a loan of the same object, for
 /// frames and other large records that several processes look at without copying them. The ring
 /// holds the last `capacity` objects until others are published after them; so a pool for it has
@@ -29254,15 +29273,20 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         return published;
     }
 
-    // For a subscription: `seen` is where it is.
+    // For a subscription: `seen` is where it is. The thread that ends the descriptor may hold the
+    // lock, in a section: so nobody waits for the lock after that.
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
         const auto look = [](const void* object, bool /*thorough*/,
                              std::atomic<std::uint64_t>& seen) noexcept {
             const auto& in = *static_cast<const shm_broadcast*>(object);
             std::error_code ec;
-            const auto mine = in.state_.lock(ec);
-            return mine &&
-                   (*mine / one > seen.load(std::memory_order_acquire) || (*mine & closed) != 0);
+            do {
+                if (const auto mine = in.state_.try_lock_for(detail::millisecond{}, ec)) {
+                    return *mine / one > seen.load(std::memory_order_acquire) ||
+                           (*mine & closed) != 0;
+                }
+            } while (!ec && seen.load(std::memory_order_acquire) != UINT64_MAX);
+            return false;
         };
         return {this, look, &arrivals_, detail::event_source::way::all};
     }

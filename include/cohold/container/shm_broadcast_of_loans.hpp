@@ -26,6 +26,22 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+namespace detail {
+
+// As a std::chrono::duration: see duration_like.
+struct millisecond {
+    using rep = std::int64_t;
+
+    struct period {
+        static constexpr std::intmax_t num = 1;
+        static constexpr std::intmax_t den = 1000;
+    };
+
+    [[nodiscard]] constexpr rep count() const noexcept { return 1; }
+};
+
+} // namespace detail
+
 /// A ring of the last loans: as shm_broadcast, but every reader gets a loan of the same object, for
 /// frames and other large records that several processes look at without copying them. The ring
 /// holds the last `capacity` objects until others are published after them; so a pool for it has
@@ -384,15 +400,20 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         return published;
     }
 
-    // For a subscription: `seen` is where it is.
+    // For a subscription: `seen` is where it is. The thread that ends the descriptor may hold the
+    // lock, in a section: so nobody waits for the lock after that.
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
         const auto look = [](const void* object, bool /*thorough*/,
                              std::atomic<std::uint64_t>& seen) noexcept {
             const auto& in = *static_cast<const shm_broadcast*>(object);
             std::error_code ec;
-            const auto mine = in.state_.lock(ec);
-            return mine &&
-                   (*mine / one > seen.load(std::memory_order_acquire) || (*mine & closed) != 0);
+            do {
+                if (const auto mine = in.state_.try_lock_for(detail::millisecond{}, ec)) {
+                    return *mine / one > seen.load(std::memory_order_acquire) ||
+                           (*mine & closed) != 0;
+                }
+            } while (!ec && seen.load(std::memory_order_acquire) != UINT64_MAX);
+            return false;
         };
         return {this, look, &arrivals_, detail::event_source::way::all};
     }

@@ -75,6 +75,7 @@ class event_watch {
     [[nodiscard]] bool is_inherited() const noexcept { return process_ != process_stamp(); }
 
     // The version or position up to which nothing is new any more, for sources that need it.
+    // The highest number if nothing is new, and at the end.
     [[nodiscard]] std::atomic<std::uint64_t>& seen() noexcept { return seen_; }
 
   private:
@@ -191,6 +192,7 @@ class event_position {
 /// taken (that of a shm_latest: until clear() or read(2)). Then it becomes readable again at once
 /// if there still is something, otherwise when there is. So no event is lost, whether the program
 /// clears first and takes then, or the other way round; taking everything first saves a wake-up.
+/// With EPOLLET a program has to clear: there is no new edge while the descriptor is readable.
 /// Now and then the descriptor is readable although there is nothing, because another consumer was
 /// faster, for instance: use functions that do not wait, such as try_pop. It is readable, too, when
 /// something has been closed, and remains so: then the program stops watching.

@@ -47,6 +47,7 @@ COHOLD_INLINE event_watch* event_watch::start(const event_source& source, std::u
 
 COHOLD_INLINE void event_watch::stop() noexcept {
     if (!is_inherited()) {
+        seen_.store(UINT64_MAX, std::memory_order_release);
         stopping_.store(1, std::memory_order_seq_cst);
         do { // again, because the thread may have been about to sleep
             clear_event_flag(flag_.get());

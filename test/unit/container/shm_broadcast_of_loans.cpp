@@ -161,7 +161,12 @@ TEST_CASE("readers sleep until there is a loan") {
     for (std::uint64_t i = 1; i <= 3; ++i) {
         s.it.publish(s.made(i));
     }
+    auto late = s.it.subscribe();
+    const event_descriptor orphan = late.watch();
+    late = s.it.subscribe(); // the descriptor belongs to no subscription any more
     s.it.close();
+    pollfd at_the_end{orphan.native_handle(), POLLIN, 0};
+    CHECK(poll(&at_the_end, 1, 60000) == 1);
     for (std::thread& each : readers) {
         each.join();
     }
@@ -169,6 +174,21 @@ TEST_CASE("readers sleep until there is a loan") {
     auto& open = s.handle.construct<film>("open", 2);
     auto reader = open.subscribe();
     CHECK_THROWS_AS(guarded.with([&](int&) { static_cast<void>(reader.next()); }), failure);
+}
+
+TEST_CASE("a descriptor may end in a section that has locked the broadcast") {
+    const scratch s;
+    auto& guarded = s.handle.construct<shm_guarded<int>>("guarded");
+    for (int round = 0; round < 20; ++round) {
+        guarded.with([&](int&) {
+            auto first = s.it.subscribe();
+            auto second = s.it.subscribe();
+            CHECK_FALSE(first.try_next());
+            const event_descriptor event = first.watch();
+            CHECK(second.native_event() >= 0);
+            std::this_thread::sleep_for(std::chrono::microseconds(100 * round)); // they look
+        });
+    }
 }
 
 TEST_CASE("a section that is undone publishes nothing") {
