@@ -10309,6 +10309,27 @@ class signal_value {
             [&](bool /*slept*/) { return wanted(load()); });
     }
 
+    /// For a thread that may not be able to write: waits until over() is true. It cannot say that
+    /// it sleeps, so it looks by itself, as in await_as_reader.
+    template <class Over>
+    [[gnu::cold]] bool poll(const Over& over, deadline until) const noexcept {
+        constexpr std::int64_t longest = 3200000;
+        for (std::int64_t interval = 50000;;
+             interval = interval < longest ? interval * 2 : longest) {
+            const std::uint64_t seen = word_.load();
+            if (over()) {
+                return true;
+            }
+            if (until.has_passed()) {
+                return false;
+            }
+            word_.sleep(seen, until.or_earlier(deadline::in(interval)));
+        }
+    }
+
+    /// Those that poll look again.
+    [[gnu::cold]] void disturb_readers() const noexcept { word_.wake(futex_wake_all); }
+
     /// For a thread that takes nothing: waits until over() is true, without spinning. Then passes a
     /// wake-up on that may have been for one sleeper alone.
     template <class Over>
@@ -10399,10 +10420,11 @@ struct event_access;
 /// What a watch waits for.
 struct event_source {
     enum class way {
-        one,    // a wait_word: a wake-up may be for one sleeper alone, so it is passed on
-        all,    // a wait_word: a wake-up is for all sleepers
-        reader, // the same, in memory that this process may not be able to write
-        signal  // a signal_value
+        one,        // a wait_word: a wake-up may be for one sleeper alone, so it is passed on
+        all,        // a wait_word: a wake-up is for all sleepers
+        reader,     // the same, in memory that this process may not be able to write
+        signal,     // a signal_value
+        seen_signal // the same, in memory that this process may not be able to write
     };
 
     const void* object; // in shared memory
@@ -11681,6 +11703,10 @@ namespace detail {
     return mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr;
 }
 
+[[nodiscard, gnu::cold]] inline bool can_write(const signal_value& word) noexcept {
+    return mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr;
+}
+
 // Like await() with a word that a reader may not be able to write: it cannot say then that it
 // sleeps. It wakes up together with others that can. Otherwise it looks again by itself after 50
 // microseconds, and then less and less often, down to every 3.2 ms.
@@ -11841,11 +11867,23 @@ COHOLD_INLINE void event_watch::await_event() noexcept {
     case event_source::way::signal:
         signal().watch([this]() noexcept { return is_over(); });
         break;
+    case event_source::way::seen_signal: {
+        const auto over = [this]() noexcept { return is_over(); };
+        if (can_write(signal())) {
+            signal().watch(over);
+        } else {
+            signal().poll(over, deadline::never());
+        }
+        break;
+    }
     }
 }
 
 COHOLD_INLINE void event_watch::wake() const noexcept {
-    if (source_.how == event_source::way::signal) {
+    if (source_.how == event_source::way::seen_signal && !can_write(signal())) {
+        signal().disturb_readers();
+    } else if (source_.how == event_source::way::signal ||
+               source_.how == event_source::way::seen_signal) {
         signal().disturb();
     } else if (source_.how == event_source::way::reader && !can_write(word())) {
         word().finish_wake();
@@ -22127,8 +22165,16 @@ class shm_latch {
     /// Is the count 0?
     [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
-    /// Waits until the count is 0.
+    /// Waits until the count is 0. Through a read-only view a thread cannot say that it waits: it
+    /// looks by itself, after 50 microseconds and then less and less often, down to every 3.2 ms.
     void wait() const noexcept {
+        if (!try_wait()) {
+            wait_by(detail::deadline::never());
+        }
+    }
+
+    /// @copydoc wait
+    void wait() noexcept {
         if (!try_wait()) {
             wait_by(detail::deadline::never());
         }
@@ -22140,10 +22186,23 @@ class shm_latch {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
+    /// @copydoc wait_for
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+        return try_wait() || wait_by(detail::deadline_in(patience));
+    }
+
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
     /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) const {
+        return try_wait() || detail::until_moment(
+                                 moment, [this](detail::deadline until) { return wait_by(until); });
+    }
+
+    /// @copydoc wait_until
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(const TimePoint& moment) {
         return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
@@ -22195,14 +22254,20 @@ class shm_latch {
 
     static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
-    bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }
+    bool wait_by(detail::deadline until) noexcept { return count_.await(is_zero, until); }
+
+    // The memory may be read-only.
+    bool wait_by(detail::deadline until) const noexcept {
+        return detail::can_write(count_) ? count_.await(is_zero, until)
+                                         : count_.poll([this] { return try_wait(); }, until);
+    }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
         const auto look = [](const void* object, bool /*thorough*/,
                              std::atomic<std::uint64_t>& /*seen*/) noexcept {
             return static_cast<const shm_latch*>(object)->try_wait();
         };
-        return {this, look, &count_, detail::event_source::way::signal};
+        return {this, look, &count_, detail::event_source::way::seen_signal};
     }
 
     detail::signal_value count_;

@@ -29,10 +29,11 @@ struct event_access;
 /// What a watch waits for.
 struct event_source {
     enum class way {
-        one,    // a wait_word: a wake-up may be for one sleeper alone, so it is passed on
-        all,    // a wait_word: a wake-up is for all sleepers
-        reader, // the same, in memory that this process may not be able to write
-        signal  // a signal_value
+        one,        // a wait_word: a wake-up may be for one sleeper alone, so it is passed on
+        all,        // a wait_word: a wake-up is for all sleepers
+        reader,     // the same, in memory that this process may not be able to write
+        signal,     // a signal_value
+        seen_signal // the same, in memory that this process may not be able to write
     };
 
     const void* object; // in shared memory

@@ -130,11 +130,23 @@ COHOLD_INLINE void event_watch::await_event() noexcept {
     case event_source::way::signal:
         signal().watch([this]() noexcept { return is_over(); });
         break;
+    case event_source::way::seen_signal: {
+        const auto over = [this]() noexcept { return is_over(); };
+        if (can_write(signal())) {
+            signal().watch(over);
+        } else {
+            signal().poll(over, deadline::never());
+        }
+        break;
+    }
     }
 }
 
 COHOLD_INLINE void event_watch::wake() const noexcept {
-    if (source_.how == event_source::way::signal) {
+    if (source_.how == event_source::way::seen_signal && !can_write(signal())) {
+        signal().disturb_readers();
+    } else if (source_.how == event_source::way::signal ||
+               source_.how == event_source::way::seen_signal) {
         signal().disturb();
     } else if (source_.how == event_source::way::reader && !can_write(word())) {
         word().finish_wake();

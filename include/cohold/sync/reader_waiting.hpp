@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include <cohold/engine/local_mapping.hpp>
+#include <cohold/sync/detail/awaitable.hpp>
 #include <cohold/sync/waiting.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -16,6 +17,10 @@ namespace detail {
 
 // Can this process write the word? Only in a segment does it know.
 [[nodiscard, gnu::cold]] inline bool can_write(const wait_word& word) noexcept {
+    return mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr;
+}
+
+[[nodiscard, gnu::cold]] inline bool can_write(const signal_value& word) noexcept {
     return mappings.around(reinterpret_cast<std::uintptr_t>(&word)) != nullptr;
 }
 

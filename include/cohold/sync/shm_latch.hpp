@@ -10,6 +10,7 @@
 
 #include <cohold/sync/detail/awaitable.hpp>
 #include <cohold/sync/event_descriptor.hpp>
+#include <cohold/sync/reader_waiting.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
 
@@ -66,8 +67,16 @@ class shm_latch {
     /// Is the count 0?
     [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
-    /// Waits until the count is 0.
+    /// Waits until the count is 0. Through a read-only view a thread cannot say that it waits: it
+    /// looks by itself, after 50 microseconds and then less and less often, down to every 3.2 ms.
     void wait() const noexcept {
+        if (!try_wait()) {
+            wait_by(detail::deadline::never());
+        }
+    }
+
+    /// @copydoc wait
+    void wait() noexcept {
         if (!try_wait()) {
             wait_by(detail::deadline::never());
         }
@@ -79,10 +88,23 @@ class shm_latch {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
+    /// @copydoc wait_for
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+        return try_wait() || wait_by(detail::deadline_in(patience));
+    }
+
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock. Throws
     /// what the clock throws.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) const {
+        return try_wait() || detail::until_moment(
+                                 moment, [this](detail::deadline until) { return wait_by(until); });
+    }
+
+    /// @copydoc wait_until
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(const TimePoint& moment) {
         return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
@@ -134,14 +156,20 @@ class shm_latch {
 
     static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
-    bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }
+    bool wait_by(detail::deadline until) noexcept { return count_.await(is_zero, until); }
+
+    // The memory may be read-only.
+    bool wait_by(detail::deadline until) const noexcept {
+        return detail::can_write(count_) ? count_.await(is_zero, until)
+                                         : count_.poll([this] { return try_wait(); }, until);
+    }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
         const auto look = [](const void* object, bool /*thorough*/,
                              std::atomic<std::uint64_t>& /*seen*/) noexcept {
             return static_cast<const shm_latch*>(object)->try_wait();
         };
-        return {this, look, &count_, detail::event_source::way::signal};
+        return {this, look, &count_, detail::event_source::way::seen_signal};
     }
 
     detail::signal_value count_;

@@ -146,6 +146,27 @@ class signal_value {
             [&](bool /*slept*/) { return wanted(load()); });
     }
 
+    /// For a thread that may not be able to write: waits until over() is true. It cannot say that
+    /// it sleeps, so it looks by itself, as in await_as_reader.
+    template <class Over>
+    [[gnu::cold]] bool poll(const Over& over, deadline until) const noexcept {
+        constexpr std::int64_t longest = 3200000;
+        for (std::int64_t interval = 50000;;
+             interval = interval < longest ? interval * 2 : longest) {
+            const std::uint64_t seen = word_.load();
+            if (over()) {
+                return true;
+            }
+            if (until.has_passed()) {
+                return false;
+            }
+            word_.sleep(seen, until.or_earlier(deadline::in(interval)));
+        }
+    }
+
+    /// Those that poll look again.
+    [[gnu::cold]] void disturb_readers() const noexcept { word_.wake(futex_wake_all); }
+
     /// For a thread that takes nothing: waits until over() is true, without spinning. Then passes a
     /// wake-up on that may have been for one sleeper alone.
     template <class Over>
