@@ -289,6 +289,16 @@ inline void clear(std::error_code& ec) noexcept {
     }
 }
 
+// Says why an operation was not done, unless there is an error already. No report: these are codes
+// on which programs go on, such as errc::busy.
+template <class Code>
+bool done_or_error(bool done, Code why, std::error_code& ec) noexcept {
+    if (!done && !ec) {
+        ec = make_error_code(why);
+    }
+    return done;
+}
+
 // As fail, for a failed system call, with errno as the code.
 [[gnu::format(printf, 3, 4)]] void fail_errno(std::error_code& ec, int error, const char* format,
                                               ...) noexcept;

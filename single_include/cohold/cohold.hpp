@@ -531,6 +531,16 @@ inline void clear(std::error_code& ec) noexcept {
     }
 }
 
+// Says why an operation was not done, unless there is an error already. No report: these are codes
+// on which programs go on, such as errc::busy.
+template <class Code>
+bool done_or_error(bool done, Code why, std::error_code& ec) noexcept {
+    if (!done && !ec) {
+        ec = make_error_code(why);
+    }
+    return done;
+}
+
 // As fail, for a failed system call, with errno as the code.
 [[gnu::format(printf, 3, 4)]] void fail_errno(std::error_code& ec, int error, const char* format,
                                               ...) noexcept;
@@ -24062,6 +24072,13 @@ inline constexpr bool are_array_arguments<Count> = std::integral<std::remove_cvr
 template <class Count, class Value>
 inline constexpr bool are_array_arguments<Count, Value> = are_array_arguments<Count>;
 
+template <class... Arguments>
+constexpr void check_array_arguments() noexcept {
+    static_assert(are_array_arguments<Arguments...>,
+                  "cohold: an array is made with the number of its elements and, if wanted, the "
+                  "value that they are copies of");
+}
+
 // The arguments with which an array is made: how many elements, and of which value.
 template <class T, std::integral Count, class... Value>
 [[nodiscard]] std::uint64_t array_count(std::error_code& ec, const Count& count,
@@ -25560,9 +25577,7 @@ class shm_shared_ptr {
         shm_shared_ptr made;
         auto memory = detail::memory_for<object>(where);
         if constexpr (is_array) {
-            static_assert(detail::are_array_arguments<Arguments...>,
-                          "cohold: an array is made with the number of its elements and, if "
-                          "wanted, the value that they are copies of");
+            detail::check_array_arguments<Arguments...>();
             using layout = detail::owned_array<object>;
             const std::size_t bytes = layout::bytes(detail::array_count<object>(ec, arguments...));
             if (ec) {
@@ -26242,7 +26257,7 @@ class shm_broadcast {
 
     bool publish(const T& value, std::error_code& ec) noexcept {
         writers_.lock(ec);
-        return !ec && is_open(put(value), ec);
+        return !ec && detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// Publishes a message, unless another writer is publishing. Returns whether it did.
@@ -26250,7 +26265,8 @@ class shm_broadcast {
 
     /// The same; errc::busy if another writer is at it, errc::closed.
     bool try_publish(const T& value, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock(ec), errc::busy, ec) && is_open(put(value), ec);
+        return detail::done_or_error(writers_.try_lock(ec), errc::busy, ec) &&
+               detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// Like publish, but waits for other writers no longer than `patience`, a
@@ -26263,8 +26279,9 @@ class shm_broadcast {
     /// The same; std::errc::timed_out, errc::closed.
     template <detail::duration_like Duration>
     bool publish_for(const T& value, const Duration& patience, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock_for(patience, ec), std::errc::timed_out, ec) &&
-               is_open(put(value), ec);
+        return detail::done_or_error(writers_.try_lock_for(patience, ec), std::errc::timed_out,
+                                     ec) &&
+               detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// Like publish_for, until `moment`, a std::chrono::time_point of any clock.
@@ -26276,8 +26293,9 @@ class shm_broadcast {
     /// The same; std::errc::timed_out, errc::closed.
     template <detail::time_point_like TimePoint>
     bool publish_until(const T& value, const TimePoint& moment, std::error_code& ec) {
-        return is_locked(writers_.try_lock_until(moment, ec), std::errc::timed_out, ec) &&
-               is_open(put(value), ec);
+        return detail::done_or_error(writers_.try_lock_until(moment, ec), std::errc::timed_out,
+                                     ec) &&
+               detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// A message that is written in place. It is empty if the broadcast was closed, or nothing was
@@ -26365,8 +26383,9 @@ class shm_broadcast {
 
     /// The same; errc::busy, errc::closed.
     [[nodiscard]] claimed try_claim(std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock(ec), errc::busy, ec) ? told(begin_claim(), ec)
-                                                                : claimed();
+        return detail::done_or_error(writers_.try_lock(ec), errc::busy, ec)
+                   ? told(begin_claim(), ec)
+                   : claimed();
     }
 
     /// No more messages will come: publishing fails, and readers that have read everything learn
@@ -26784,23 +26803,8 @@ class shm_broadcast {
         }
     }
 
-    template <class Code>
-    static bool is_locked(bool locked, Code not_now, std::error_code& ec) noexcept {
-        if (!locked && !ec) {
-            ec = make_error_code(not_now);
-        }
-        return locked;
-    }
-
-    static bool is_open(bool open, std::error_code& ec) noexcept {
-        if (!open) {
-            ec = make_error_code(errc::closed);
-        }
-        return open;
-    }
-
     static claimed told(claimed what, std::error_code& ec) noexcept {
-        static_cast<void>(is_open(static_cast<bool>(what), ec));
+        detail::done_or_error(static_cast<bool>(what), errc::closed, ec);
         return what;
     }
 
@@ -29035,7 +29039,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
     /// @copydoc publish
     bool publish(loan&& value, std::error_code& ec) {
-        return told(put(value, [&] { return state_.lock(ec); }), ec);
+        return detail::done_or_error(put(value, [&] { return state_.lock(ec); }), errc::closed, ec);
     }
 
     /// Does not wait for another thread that publishes or reads: then it returns false.
@@ -29053,7 +29057,8 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
     /// @copydoc try_publish
     bool try_publish(loan&& value, std::error_code& ec) {
-        return told(put(value, [&] { return locked(state_.try_lock(ec), errc::busy, ec); }), ec);
+        const auto lock = [&] { return locked(state_.try_lock(ec), errc::busy, ec); };
+        return detail::done_or_error(put(value, lock), errc::closed, ec);
     }
 
     /// Waits for other threads no longer than `patience`, a std::chrono::duration.
@@ -29065,12 +29070,10 @@ class shm_broadcast<shm_loan<T>, Waiting> {
     /// With std::errc::timed_out or errc::closed, and the errors of locking.
     template <detail::duration_like Duration>
     bool publish_for(loan value, const Duration& patience, std::error_code& ec) {
-        return told(put(value,
-                        [&] {
-                            return locked(state_.try_lock_for(patience, ec), std::errc::timed_out,
-                                          ec);
-                        }),
-                    ec);
+        const auto lock = [&] {
+            return locked(state_.try_lock_for(patience, ec), std::errc::timed_out, ec);
+        };
+        return detail::done_or_error(put(value, lock), errc::closed, ec);
     }
 
     /// Waits for other threads no longer than until `moment`, a std::chrono::time_point.
@@ -29082,12 +29085,10 @@ class shm_broadcast<shm_loan<T>, Waiting> {
     /// With std::errc::timed_out or errc::closed, and the errors of locking.
     template <detail::time_point_like TimePoint>
     bool publish_until(loan value, const TimePoint& moment, std::error_code& ec) {
-        return told(put(value,
-                        [&] {
-                            return locked(state_.try_lock_until(moment, ec), std::errc::timed_out,
-                                          ec);
-                        }),
-                    ec);
+        const auto lock = [&] {
+            return locked(state_.try_lock_until(moment, ec), std::errc::timed_out, ec);
+        };
+        return detail::done_or_error(put(value, lock), errc::closed, ec);
     }
 
     /// No more loans will come: publishing fails, and readers that have read everything learn it.
@@ -29325,17 +29326,8 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
     template <class Guard, class Code>
     static Guard locked(Guard mine, Code not_now, std::error_code& ec) noexcept {
-        if (!mine && !ec) {
-            ec = make_error_code(not_now);
-        }
+        detail::done_or_error(static_cast<bool>(mine), not_now, ec);
         return mine;
-    }
-
-    static bool told(bool published, std::error_code& ec) noexcept {
-        if (!published && !ec) {
-            ec = make_error_code(errc::closed);
-        }
-        return published;
     }
 
     // For a subscription: `seen` is where it is. The thread that ends the descriptor may hold the
@@ -34162,7 +34154,7 @@ class shm_latest {
 
     /// The same; errc::busy if another writer is at it.
     bool try_store(const T& value, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock(ec), errc::busy, ec) && replace(value);
+        return detail::done_or_error(writers_.try_lock(ec), errc::busy, ec) && replace(value);
     }
 
     /// Like store, but waits for other writers no longer than `patience`, a std::chrono::duration.
@@ -34175,7 +34167,8 @@ class shm_latest {
     /// The same; std::errc::timed_out.
     template <detail::duration_like Duration>
     bool store_for(const T& value, const Duration& patience, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock_for(patience, ec), std::errc::timed_out, ec) &&
+        return detail::done_or_error(writers_.try_lock_for(patience, ec), std::errc::timed_out,
+                                     ec) &&
                replace(value);
     }
 
@@ -34188,7 +34181,8 @@ class shm_latest {
     /// The same; std::errc::timed_out.
     template <detail::time_point_like TimePoint>
     bool store_until(const T& value, const TimePoint& moment, std::error_code& ec) {
-        return is_locked(writers_.try_lock_until(moment, ec), std::errc::timed_out, ec) &&
+        return detail::done_or_error(writers_.try_lock_until(moment, ec), std::errc::timed_out,
+                                     ec) &&
                replace(value);
     }
 
@@ -34429,14 +34423,6 @@ class shm_latest {
 
     static std::optional<std::uint64_t> if_newer(std::uint64_t seen, std::uint64_t now) noexcept {
         return now > seen ? std::optional<std::uint64_t>(now) : std::nullopt;
-    }
-
-    template <class Code>
-    static bool is_locked(bool locked, Code not_now, std::error_code& ec) noexcept {
-        if (!locked && !ec) {
-            ec = make_error_code(not_now);
-        }
-        return locked;
     }
 
     shm_mutex writers_;
@@ -46494,9 +46480,7 @@ class shm_unique_ptr {
         shm_unique_ptr made;
         const auto there = detail::memory_for<object_type>(where);
         if constexpr (is_array) {
-            static_assert(detail::are_array_arguments<Arguments...>,
-                          "cohold: an array is made with the number of its elements and, if "
-                          "wanted, the value that they are copies of");
+            detail::check_array_arguments<Arguments...>();
             detail::new_array<object_type> object(there, ec, arguments...);
             if (!ec) {
                 object.construct(arguments...);

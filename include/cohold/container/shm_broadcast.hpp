@@ -130,7 +130,7 @@ class shm_broadcast {
 
     bool publish(const T& value, std::error_code& ec) noexcept {
         writers_.lock(ec);
-        return !ec && is_open(put(value), ec);
+        return !ec && detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// Publishes a message, unless another writer is publishing. Returns whether it did.
@@ -138,7 +138,8 @@ class shm_broadcast {
 
     /// The same; errc::busy if another writer is at it, errc::closed.
     bool try_publish(const T& value, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock(ec), errc::busy, ec) && is_open(put(value), ec);
+        return detail::done_or_error(writers_.try_lock(ec), errc::busy, ec) &&
+               detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// Like publish, but waits for other writers no longer than `patience`, a
@@ -151,8 +152,9 @@ class shm_broadcast {
     /// The same; std::errc::timed_out, errc::closed.
     template <detail::duration_like Duration>
     bool publish_for(const T& value, const Duration& patience, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock_for(patience, ec), std::errc::timed_out, ec) &&
-               is_open(put(value), ec);
+        return detail::done_or_error(writers_.try_lock_for(patience, ec), std::errc::timed_out,
+                                     ec) &&
+               detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// Like publish_for, until `moment`, a std::chrono::time_point of any clock.
@@ -164,8 +166,9 @@ class shm_broadcast {
     /// The same; std::errc::timed_out, errc::closed.
     template <detail::time_point_like TimePoint>
     bool publish_until(const T& value, const TimePoint& moment, std::error_code& ec) {
-        return is_locked(writers_.try_lock_until(moment, ec), std::errc::timed_out, ec) &&
-               is_open(put(value), ec);
+        return detail::done_or_error(writers_.try_lock_until(moment, ec), std::errc::timed_out,
+                                     ec) &&
+               detail::done_or_error(put(value), errc::closed, ec);
     }
 
     /// A message that is written in place. It is empty if the broadcast was closed, or nothing was
@@ -253,8 +256,9 @@ class shm_broadcast {
 
     /// The same; errc::busy, errc::closed.
     [[nodiscard]] claimed try_claim(std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock(ec), errc::busy, ec) ? told(begin_claim(), ec)
-                                                                : claimed();
+        return detail::done_or_error(writers_.try_lock(ec), errc::busy, ec)
+                   ? told(begin_claim(), ec)
+                   : claimed();
     }
 
     /// No more messages will come: publishing fails, and readers that have read everything learn
@@ -672,23 +676,8 @@ class shm_broadcast {
         }
     }
 
-    template <class Code>
-    static bool is_locked(bool locked, Code not_now, std::error_code& ec) noexcept {
-        if (!locked && !ec) {
-            ec = make_error_code(not_now);
-        }
-        return locked;
-    }
-
-    static bool is_open(bool open, std::error_code& ec) noexcept {
-        if (!open) {
-            ec = make_error_code(errc::closed);
-        }
-        return open;
-    }
-
     static claimed told(claimed what, std::error_code& ec) noexcept {
-        static_cast<void>(is_open(static_cast<bool>(what), ec));
+        detail::done_or_error(static_cast<bool>(what), errc::closed, ec);
         return what;
     }
 

@@ -97,7 +97,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
     /// @copydoc publish
     bool publish(loan&& value, std::error_code& ec) {
-        return told(put(value, [&] { return state_.lock(ec); }), ec);
+        return detail::done_or_error(put(value, [&] { return state_.lock(ec); }), errc::closed, ec);
     }
 
     /// Does not wait for another thread that publishes or reads: then it returns false.
@@ -115,7 +115,8 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
     /// @copydoc try_publish
     bool try_publish(loan&& value, std::error_code& ec) {
-        return told(put(value, [&] { return locked(state_.try_lock(ec), errc::busy, ec); }), ec);
+        const auto lock = [&] { return locked(state_.try_lock(ec), errc::busy, ec); };
+        return detail::done_or_error(put(value, lock), errc::closed, ec);
     }
 
     /// Waits for other threads no longer than `patience`, a std::chrono::duration.
@@ -127,12 +128,10 @@ class shm_broadcast<shm_loan<T>, Waiting> {
     /// With std::errc::timed_out or errc::closed, and the errors of locking.
     template <detail::duration_like Duration>
     bool publish_for(loan value, const Duration& patience, std::error_code& ec) {
-        return told(put(value,
-                        [&] {
-                            return locked(state_.try_lock_for(patience, ec), std::errc::timed_out,
-                                          ec);
-                        }),
-                    ec);
+        const auto lock = [&] {
+            return locked(state_.try_lock_for(patience, ec), std::errc::timed_out, ec);
+        };
+        return detail::done_or_error(put(value, lock), errc::closed, ec);
     }
 
     /// Waits for other threads no longer than until `moment`, a std::chrono::time_point.
@@ -144,12 +143,10 @@ class shm_broadcast<shm_loan<T>, Waiting> {
     /// With std::errc::timed_out or errc::closed, and the errors of locking.
     template <detail::time_point_like TimePoint>
     bool publish_until(loan value, const TimePoint& moment, std::error_code& ec) {
-        return told(put(value,
-                        [&] {
-                            return locked(state_.try_lock_until(moment, ec), std::errc::timed_out,
-                                          ec);
-                        }),
-                    ec);
+        const auto lock = [&] {
+            return locked(state_.try_lock_until(moment, ec), std::errc::timed_out, ec);
+        };
+        return detail::done_or_error(put(value, lock), errc::closed, ec);
     }
 
     /// No more loans will come: publishing fails, and readers that have read everything learn it.
@@ -387,17 +384,8 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
     template <class Guard, class Code>
     static Guard locked(Guard mine, Code not_now, std::error_code& ec) noexcept {
-        if (!mine && !ec) {
-            ec = make_error_code(not_now);
-        }
+        detail::done_or_error(static_cast<bool>(mine), not_now, ec);
         return mine;
-    }
-
-    static bool told(bool published, std::error_code& ec) noexcept {
-        if (!published && !ec) {
-            ec = make_error_code(errc::closed);
-        }
-        return published;
     }
 
     // For a subscription: `seen` is where it is. The thread that ends the descriptor may hold the

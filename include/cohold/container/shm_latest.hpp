@@ -101,7 +101,7 @@ class shm_latest {
 
     /// The same; errc::busy if another writer is at it.
     bool try_store(const T& value, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock(ec), errc::busy, ec) && replace(value);
+        return detail::done_or_error(writers_.try_lock(ec), errc::busy, ec) && replace(value);
     }
 
     /// Like store, but waits for other writers no longer than `patience`, a std::chrono::duration.
@@ -114,7 +114,8 @@ class shm_latest {
     /// The same; std::errc::timed_out.
     template <detail::duration_like Duration>
     bool store_for(const T& value, const Duration& patience, std::error_code& ec) noexcept {
-        return is_locked(writers_.try_lock_for(patience, ec), std::errc::timed_out, ec) &&
+        return detail::done_or_error(writers_.try_lock_for(patience, ec), std::errc::timed_out,
+                                     ec) &&
                replace(value);
     }
 
@@ -127,7 +128,8 @@ class shm_latest {
     /// The same; std::errc::timed_out.
     template <detail::time_point_like TimePoint>
     bool store_until(const T& value, const TimePoint& moment, std::error_code& ec) {
-        return is_locked(writers_.try_lock_until(moment, ec), std::errc::timed_out, ec) &&
+        return detail::done_or_error(writers_.try_lock_until(moment, ec), std::errc::timed_out,
+                                     ec) &&
                replace(value);
     }
 
@@ -368,14 +370,6 @@ class shm_latest {
 
     static std::optional<std::uint64_t> if_newer(std::uint64_t seen, std::uint64_t now) noexcept {
         return now > seen ? std::optional<std::uint64_t>(now) : std::nullopt;
-    }
-
-    template <class Code>
-    static bool is_locked(bool locked, Code not_now, std::error_code& ec) noexcept {
-        if (!locked && !ec) {
-            ec = make_error_code(not_now);
-        }
-        return locked;
     }
 
     shm_mutex writers_;

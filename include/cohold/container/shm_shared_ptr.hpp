@@ -246,9 +246,7 @@ class shm_shared_ptr {
         shm_shared_ptr made;
         auto memory = detail::memory_for<object>(where);
         if constexpr (is_array) {
-            static_assert(detail::are_array_arguments<Arguments...>,
-                          "cohold: an array is made with the number of its elements and, if "
-                          "wanted, the value that they are copies of");
+            detail::check_array_arguments<Arguments...>();
             using layout = detail::owned_array<object>;
             const std::size_t bytes = layout::bytes(detail::array_count<object>(ec, arguments...));
             if (ec) {

@@ -314,9 +314,7 @@ class shm_unique_ptr {
         shm_unique_ptr made;
         const auto there = detail::memory_for<object_type>(where);
         if constexpr (is_array) {
-            static_assert(detail::are_array_arguments<Arguments...>,
-                          "cohold: an array is made with the number of its elements and, if "
-                          "wanted, the value that they are copies of");
+            detail::check_array_arguments<Arguments...>();
             detail::new_array<object_type> object(there, ec, arguments...);
             if (!ec) {
                 object.construct(arguments...);

@@ -75,6 +75,13 @@ inline constexpr bool are_array_arguments<Count> = std::integral<std::remove_cvr
 template <class Count, class Value>
 inline constexpr bool are_array_arguments<Count, Value> = are_array_arguments<Count>;
 
+template <class... Arguments>
+constexpr void check_array_arguments() noexcept {
+    static_assert(are_array_arguments<Arguments...>,
+                  "cohold: an array is made with the number of its elements and, if wanted, the "
+                  "value that they are copies of");
+}
+
 // The arguments with which an array is made: how many elements, and of which value.
 template <class T, std::integral Count, class... Value>
 [[nodiscard]] std::uint64_t array_count(std::error_code& ec, const Count& count,
