@@ -1,16 +1,16 @@
 // All interleavings of two producers and two consumers of one small queue, with at most two
 // preemptions and one kill: the library's own code, with a choice before each store to one of the
 // queue's words, and after each atomic operation on one that both sides or several threads look at.
-// Threads are fibers, each with a mapping of its own, and run one
-// at a time; a schedule is a list of choices, and is repeated from the beginning up to where it
-// differs from one before. Where a state is met again, it is not followed again.
+// Threads are fibers, each with a mapping of its own, and run one at a time; a schedule is a list
+// of choices, and is repeated from the beginning up to where it differs from one before. Where a
+// state is met again, it is not followed again.
 //
 //   model                   all queues with one preemption, and some with two
 //   model --complete        all with two
 //   model [--preemptions=N] [--operations=N] [--only=NAME]
 //
-// Memory is sequentially consistent here: what the barriers are for is not tested. The dead are
-// recovered in one step: the other rigs stop within that.
+// Memory is sequentially consistent here, so the barriers are not tested. The dead are recovered in
+// one step: the other rigs stop within that.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
