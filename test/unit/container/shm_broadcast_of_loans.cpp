@@ -22,6 +22,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/readable.hpp"
+
 using namespace cohold;
 using namespace std::chrono_literals;
 
@@ -165,8 +167,7 @@ TEST_CASE("readers sleep until there is a loan") {
     const event_descriptor orphan = late.watch();
     late = s.it.subscribe(); // the descriptor belongs to no subscription any more
     s.it.close();
-    pollfd at_the_end{orphan.native_handle(), POLLIN, 0};
-    CHECK(poll(&at_the_end, 1, 60000) == 1);
+    CHECK(support::becomes_readable(orphan));
     for (std::thread& each : readers) {
         each.join();
     }
@@ -222,7 +223,7 @@ TEST_CASE("a killed process neither keeps what it has read nor leaves what it wa
         if (child == 0) {
             auto reader = s.it.subscribe(from::oldest);
             std::vector<loan> kept;
-            for (std::uint64_t i = 0;; ++i) {
+            for (;;) {
                 if (loan next = s.pool.try_loan()) {
                     next->number = s.it.published();
                     s.it.publish(std::move(next));
