@@ -282,6 +282,7 @@ void declare_pops(registry& all) {
     on(all, "pop_until", several, [](queue& q) {
         return static_cast<bool>(q.pop_until(soon()));
     }).also([](one& q) { first_comes_last(q.it); });
+    all.covered("shm_message_queue::native_event", "shm_message_queue::watch");
     on(all, "watch", one_there, look)
         .meanwhile([](one& q) { return push_other(q.it); })
         .also([](one& q) { first_comes_last(q.it); })
