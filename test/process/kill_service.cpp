@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,7 +113,47 @@ void play(if_killed what) {
     CHECK(it.waiting() == 0);
 }
 
+// How often this thread has gone to sleep.
+long sleeps() {
+    rusage usage{};
+    REQUIRE(getrusage(RUSAGE_THREAD, &usage) == 0);
+    return usage.ru_nvcsw;
+}
+
 } // namespace
+
+TEST_CASE("a client that is asleep when its call is taken asks soon whether the server is alive") {
+    const auto handle = segment<mechanism::memfd>::create(std::size_t{1} << 20);
+    auto& it = handle.construct<service>("service", places, if_killed::fail);
+    const pid_t server = fork();
+    REQUIRE(server >= 0);
+    if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(120);
+        while (it.waiting() == 0) {
+            sleep_us(50);
+        }
+        sleep_us(50000);
+        const auto taken = it.next();
+        std::raise(SIGKILL);
+    }
+    const pid_t client = fork();
+    REQUIRE(client >= 0);
+    if (client == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(120);
+        std::error_code ec;
+        const long before = sleeps();
+        const auto got = it.call(1, ec);
+        _exit(got || ec != std::errc::connection_reset ? 1 : sleeps() - before > 100 ? 2 : 0);
+    }
+    int status = 0;
+    REQUIRE(waitpid(server, &status, 0) == server);
+    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    REQUIRE(waitpid(client, &status, 0) == client);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0); // 2: it went to sleep again and again, and did not ask
+}
 
 TEST_CASE("calls are answered rightly and nobody is stuck when processes are killed") {
     play(if_killed::serve_again);

@@ -200,7 +200,8 @@ COHOLD_INLINE bool call_table::wait(call_slot& slot, deadline until, std::error_
     const auto attempt = [&]() noexcept {
         const outcome found = look(slot);
         std::uint64_t word = slot.word.load(std::memory_order_acquire);
-        if (found == outcome::held && ++attempts > waiting::adaptive::spins &&
+        ++attempts; // also before a server had taken the call: the spins end once
+        if (found == outcome::held && attempts > waiting::adaptive::spins &&
             call_state_of(word) == call_state::serving && !is_alive(header(), worker_of(word))) {
             const call_state next =
                 what_ == if_killed::fail ? call_state::failed : call_state::waiting;
