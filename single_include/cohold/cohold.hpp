@@ -43609,7 +43609,8 @@ COHOLD_INLINE bool call_table::wait(call_slot& slot, deadline until, std::error_
     const auto attempt = [&]() noexcept {
         const outcome found = look(slot);
         std::uint64_t word = slot.word.load(std::memory_order_acquire);
-        if (found == outcome::held && ++attempts > waiting::adaptive::spins &&
+        ++attempts; // also before a server had taken the call: the spins end once
+        if (found == outcome::held && attempts > waiting::adaptive::spins &&
             call_state_of(word) == call_state::serving && !is_alive(header(), worker_of(word))) {
             const call_state next =
                 what_ == if_killed::fail ? call_state::failed : call_state::waiting;
@@ -43757,8 +43758,9 @@ COHOLD_NAMESPACE_BEGIN
 /// number of threads of any number of processes. *If the process is killed*: a client's calls
 /// disappear; what a server had begun to serve is served by another one, or fails with
 /// std::errc::connection_reset, as `if_killed` says, as soon as the client looks again, some ms
-/// later. Everything is immediate, also in a section. *Complexity*: a step for each place of the
-/// table; a system call only to sleep, to wake a sleeper, and to ask whether a process is alive.
+/// later, or an eighth of a second at most if it was asleep when the server took the call.
+/// Everything is immediate, also in a section. *Complexity*: a step for each place of the table; a
+/// system call only to sleep, to wake a sleeper, and to ask whether a process is alive.
 template <class Request, class Response>
 class shm_service {
     static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Response>,

@@ -133,7 +133,11 @@ int main(int argc, char** argv) {
     setrlimit(RLIMIT_CORE, &none);
     enter_own_shm();
     bench::random_numbers random;
-    const std::vector<kills::row> ours = kills::rows_of_cohold();
+    std::vector<kills::row> ours = kills::rows_of_cohold();
+    for (const auto more : {kills::rows_of_containers, kills::rows_of_messaging}) {
+        const std::vector<kills::row> rows = more();
+        ours.insert(ours.end(), rows.begin(), rows.end());
+    }
     const std::size_t kept = print("What a kill does: cohold", ours, rounds, random);
     std::printf("\nGoal: every survivor can continue, and finds no damage except where a lock "
                 "alone promises "

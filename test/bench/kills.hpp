@@ -269,7 +269,7 @@ inline item numbered(std::uint64_t number) {
 }
 
 /// A queue to which the victim pushes and from which it pops in turn. Holder has `try_push` and
-/// `try_pop`.
+/// `try_pop`, and may have `lost_nothing`, which is asked in the end.
 template <class Holder>
 class half_full_queue {
   public:
@@ -323,6 +323,9 @@ class half_full_queue {
                 const item next = pop();
                 right = right && next.whole() && next.number == number;
             }
+        }
+        if constexpr (requires { queue_.lost_nothing(); }) {
+            right = right && queue_.lost_nothing();
         }
         return right;
     }
@@ -427,6 +430,8 @@ class waited_signal {
 std::vector<row> rows_of_boost();
 std::vector<row> rows_of_pthread();
 std::vector<row> rows_of_cohold();
+std::vector<row> rows_of_containers();
+std::vector<row> rows_of_messaging();
 
 } // namespace kills
 

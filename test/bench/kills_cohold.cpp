@@ -1,5 +1,4 @@
-// Rows of the table of kills: cohold. The segment loses its name as soon as it is made; the
-// children of the process that made it inherit the mapping, and become participants of their own.
+// Rows of the table of kills: cohold's heap, locks and queues.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <algorithm>
@@ -8,9 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <cohold/cohold.hpp>
-
-#include "kills.hpp"
+#include "kills_segment.hpp"
 
 namespace kills {
 namespace {
@@ -18,30 +15,6 @@ namespace {
 using cohold::concurrency;
 using cohold::shm_queue;
 using cohold::shm_vector;
-
-class home {
-  public:
-    home() : name_(bench::own_name("kill")), segment_(cohold::segment<>::create(name_, 1 << 18)) {
-        cohold::segment<>::remove(name_);
-    }
-
-    cohold::segment<>* operator->() { return &segment_; }
-
-  private:
-    std::string name_;
-    cohold::segment<> segment_;
-};
-
-// Where a T is stored.
-template <class T>
-class in_segment {
-  public:
-    T* operator->() { return object_; }
-
-  private:
-    home segment_;
-    T* object_ = &segment_->construct<T>("object");
-};
 
 // Each call allocates a block, or frees one.
 class heap {
