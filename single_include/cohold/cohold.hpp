@@ -42486,7 +42486,7 @@ class basic_queue {
 
     /// Like claim, but does not wait: the slot is empty if the queue is full or closed.
     [[nodiscard]] slot try_claim() {
-        return hold<slot>([&](auto& at) { return core_.try_claim(at); });
+        return hold<slot>([&](auto& at) { return claimed_at_once(at); });
     }
 
     /// Like claim, but waits no longer than `patience`, a std::chrono::duration.
@@ -42515,7 +42515,7 @@ class basic_queue {
 
     /// Like front, but does not wait: the view is empty if there is no element at once.
     [[nodiscard]] view try_front() {
-        return hold<view>([&](auto& at) { return core_.try_front(at); });
+        return hold<view>([&](auto& at) { return seen_at_once(at); });
     }
 
     /// Like front, but waits no longer than `patience`, a std::chrono::duration.
@@ -42745,7 +42745,7 @@ class basic_queue {
 
     /// Like try_claim; errc::full, busy or closed.
     [[nodiscard]] slot try_claim(std::error_code& ec) {
-        return hold<slot>(errc::full, ec, [&](auto& at) { return core_.try_claim(at); });
+        return hold<slot>(errc::full, ec, [&](auto& at) { return claimed_at_once(at); });
     }
 
     /// Like claim_for; std::errc::timed_out or errc::closed.
@@ -42771,7 +42771,7 @@ class basic_queue {
 
     /// Like try_front; errc::empty, busy or closed.
     [[nodiscard]] view try_front(std::error_code& ec) {
-        return hold<view>(errc::empty, ec, [&](auto& at) { return core_.try_front(at); });
+        return hold<view>(errc::empty, ec, [&](auto& at) { return seen_at_once(at); });
     }
 
     /// Like front_for; std::errc::timed_out or errc::closed.
@@ -43108,6 +43108,11 @@ class basic_queue {
         auto attempt = [&] { return core_.try_front(at); };
         return in_time(when, core_.items(), attempt).what;
     }
+
+    // Not in the lambda functions: there compilers check it before the type of the elements.
+    outcome claimed_at_once(queue_position& at) { return core_.try_claim(at); }
+
+    outcome seen_at_once(queue_position& at) { return core_.try_front(at); }
 
     outcome leased_at_once(queue_position& at) {
         const outcome result = core_.try_lease(at);
