@@ -19785,8 +19785,8 @@ inline void destroy_orphan(transaction& mine, shared_block& block, const shared_
     const auto known = [&](std::uint64_t hash) noexcept {
         return known_shared_types.find(hash, type);
     };
-    const std::uint64_t size = bounded_size(header);
     while (shared_block* const block = claim_orphan(header, mine->process_word(), known)) {
+        const std::uint64_t size = bounded_size(header); // it may have grown for the block
         if (block->object < control_bytes || block->object >= size ||
             size - block->object < type.size) {
             break; // the bytes are damaged
@@ -31363,7 +31363,10 @@ class hash_table {
         }
         way.at = reinterpret_cast<std::atomic<hash_entry>*>(base + at);
         way.entry = way.at->load(std::memory_order_acquire);
-        if (!has_place<alignof(hash_block)>(offset_of(way.entry), shape.block_bytes(), size))
+        // The block may lie in memory by which the segment has grown since its size was read.
+        const std::uint64_t place = offset_of(way.entry);
+        if (!has_place<alignof(hash_block)>(place, shape.block_bytes(), size) &&
+            !has_place<alignof(hash_block)>(place, shape.block_bytes(), bounded_size(header)))
             [[unlikely]] {
             return false;
         }
@@ -50751,8 +50754,8 @@ COHOLD_INLINE directory_table* directory::own_table(std::error_code& ec) noexcep
 }
 
 COHOLD_INLINE directory::table_view directory::view() const noexcept {
-    const std::uint64_t size = segment_size();
     const std::uint64_t place = table_.load(std::memory_order_acquire);
+    const std::uint64_t size = segment_size(); // afterwards: it may have grown for the table
     if (place == 0 || place % 8 != 0 || place > size || size - place < sizeof(directory_table)) {
         return {};
     }

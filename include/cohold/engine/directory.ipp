@@ -234,8 +234,8 @@ COHOLD_INLINE directory_table* directory::own_table(std::error_code& ec) noexcep
 }
 
 COHOLD_INLINE directory::table_view directory::view() const noexcept {
-    const std::uint64_t size = segment_size();
     const std::uint64_t place = table_.load(std::memory_order_acquire);
+    const std::uint64_t size = segment_size(); // afterwards: it may have grown for the table
     if (place == 0 || place % 8 != 0 || place > size || size - place < sizeof(directory_table)) {
         return {};
     }

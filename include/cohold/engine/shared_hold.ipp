@@ -309,8 +309,8 @@ inline void destroy_orphan(transaction& mine, shared_block& block, const shared_
     const auto known = [&](std::uint64_t hash) noexcept {
         return known_shared_types.find(hash, type);
     };
-    const std::uint64_t size = bounded_size(header);
     while (shared_block* const block = claim_orphan(header, mine->process_word(), known)) {
+        const std::uint64_t size = bounded_size(header); // it may have grown for the block
         if (block->object < control_bytes || block->object >= size ||
             size - block->object < type.size) {
             break; // the bytes are damaged

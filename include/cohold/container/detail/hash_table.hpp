@@ -348,7 +348,10 @@ class hash_table {
         }
         way.at = reinterpret_cast<std::atomic<hash_entry>*>(base + at);
         way.entry = way.at->load(std::memory_order_acquire);
-        if (!has_place<alignof(hash_block)>(offset_of(way.entry), shape.block_bytes(), size))
+        // The block may lie in memory by which the segment has grown since its size was read.
+        const std::uint64_t place = offset_of(way.entry);
+        if (!has_place<alignof(hash_block)>(place, shape.block_bytes(), size) &&
+            !has_place<alignof(hash_block)>(place, shape.block_bytes(), bounded_size(header)))
             [[unlikely]] {
             return false;
         }
