@@ -25,7 +25,7 @@ HARMLESS_FUNCTIONS = {  # they change no byte
     "segment::durable", "shared::durable", "shm_basic_string::copy", "shm_pool::visit_holders",
     # A thread sleeps, as in the functions that wait.
     "shm_event::native_event", "shm_event::watch", "shm_pool::native_event", "shm_pool::watch",
-    "shm_latch::wait", "shm_queue::native_event", "shm_queue::watch", "shm_semaphore::native_event",
+    "shm_queue::native_event", "shm_queue::watch", "shm_semaphore::native_event",
     "shm_semaphore::watch", "shm_service::native_event", "shm_service::watch",
 }
 

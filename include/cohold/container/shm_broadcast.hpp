@@ -359,12 +359,7 @@ class shm_broadcast {
         /// a copy has none, and a forked child makes its own. See event_descriptor, which watch()
         /// returns, for when it is readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
         /// EAGAIN, from pthread_create(3). System calls: these, the first time.
-        [[nodiscard]] int native_event() {
-            std::error_code ec;
-            const int made = native_event(ec);
-            detail::raise_if(ec);
-            return made;
-        }
+        [[nodiscard]] int native_event() { return events_.own(in_->events(), position_); }
 
         /// @copydoc native_event
         [[nodiscard]] int native_event(std::error_code& ec) noexcept {
@@ -374,20 +369,20 @@ class shm_broadcast {
         /// A descriptor like that of native_event(), instead of the one that was made before; the
         /// result owns it. It belongs to this subscription until that is destroyed, assigned to, or
         /// asked for another one; from then on it tells of nothing but the end. A move takes it
-        /// along, a copy has none. *Errors*: EMFILE, ENFILE,
-        /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+        /// along, a copy has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
+        /// pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
-            return followed(detail::event_access::watch(in_->events(), position_));
+            return detail::event_access::watch(in_->events(), position_, events_);
         }
 
         /// @copydoc watch
         [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
-            return followed(detail::event_access::watch(in_->events(), ec, position_));
+            return detail::event_access::watch(in_->events(), position_, events_, ec);
         }
 
         /// How many messages have been overwritten before this reader could get them, since the
-        /// last call. What it has got, and what it has missed, is everything that was published
-        /// since it began, up to where it is.
+        /// last call. The messages that it has got and those that it has missed are all that were
+        /// published since it began, up to where it is.
         [[nodiscard]] std::uint64_t missed() noexcept { return std::exchange(missed_, 0); }
 
       private:
@@ -395,11 +390,6 @@ class shm_broadcast {
 
         subscription(const shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), slots_(in.slot_at(0)), mask_(in.mask()), position_(position) {}
-
-        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
-            detail::event_access::follow(events, events_);
-            return events;
-        }
 
         static detail::deadline for_ever() noexcept { return detail::deadline::never(); }
 
@@ -513,11 +503,10 @@ class shm_broadcast {
 
         template <class Code, class Get>
         static std::optional<T> received(Code not_now, std::error_code& ec, const Get& get) {
+            detail::clear(ec);
             return received([&](void* into) {
                 const detail::outcome result = get(into);
-                ec = result == detail::outcome::done     ? std::error_code()
-                     : result == detail::outcome::closed ? make_error_code(errc::closed)
-                                                         : make_error_code(not_now);
+                detail::done_or_error(result, not_now, ec);
                 return result;
             });
         }
@@ -609,12 +598,12 @@ class shm_broadcast {
 
     // For a subscription: `seen` is where it is.
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& seen) noexcept {
-            const auto& in = *static_cast<const shm_broadcast*>(object);
-            return in.published() > seen.load(std::memory_order_acquire) || in.is_closed();
-        };
-        return {this, look, &arrivals_, detail::event_source::way::reader};
+        return detail::event_source::of(
+            *this, arrivals_, detail::event_source::way::reader,
+            [](const shm_broadcast& in, bool /*thorough*/,
+               std::atomic<std::uint64_t>& seen) noexcept {
+                return in.published() > seen.load(std::memory_order_acquire) || in.is_closed();
+            });
     }
 
     // The functions below are called by the holder of the writers' lock.

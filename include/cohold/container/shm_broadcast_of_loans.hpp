@@ -227,12 +227,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         /// subscription, and once the broadcast is closed: as that of any shm_broadcast. *Errors*:
         /// EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls:
         /// these, the first time.
-        [[nodiscard]] int native_event() {
-            std::error_code ec;
-            const int made = native_event(ec);
-            detail::raise_if(ec);
-            return made;
-        }
+        [[nodiscard]] int native_event() { return events_.own(in_->events(), position_); }
 
         /// @copydoc native_event
         [[nodiscard]] int native_event(std::error_code& ec) noexcept {
@@ -243,12 +238,12 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         /// result owns it: as that of any shm_broadcast. *Errors*: EMFILE, ENFILE, ENOMEM, from
         /// eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
-            return followed(detail::event_access::watch(in_->events(), position_));
+            return detail::event_access::watch(in_->events(), position_, events_);
         }
 
         /// @copydoc watch
         [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
-            return followed(detail::event_access::watch(in_->events(), ec, position_));
+            return detail::event_access::watch(in_->events(), position_, events_, ec);
         }
 
         /// How many loans this reader could not get any more, since the last call.
@@ -259,11 +254,6 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
         subscription(shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), position_(position) {}
-
-        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
-            detail::event_access::follow(events, events_);
-            return events;
-        }
 
         detail::outcome take_at_once(loan& into) {
             const auto mine = in_->state_.lock();
@@ -314,11 +304,10 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
         template <class Code, class Get>
         static std::optional<loan> received(Code not_now, std::error_code& ec, const Get& get) {
+            detail::clear(ec);
             return received([&](loan& into) {
                 const detail::outcome result = get(into);
-                ec = result == detail::outcome::done     ? std::error_code()
-                     : result == detail::outcome::closed ? make_error_code(errc::closed)
-                                                         : make_error_code(not_now);
+                detail::done_or_error(result, not_now, ec);
                 return result;
             });
         }
@@ -391,9 +380,8 @@ class shm_broadcast<shm_loan<T>, Waiting> {
     // For a subscription: `seen` is where it is. The thread that ends the descriptor may hold the
     // lock, in a section: so nobody waits for the lock after that.
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
+        const auto look = [](const shm_broadcast& in, bool /*thorough*/,
                              std::atomic<std::uint64_t>& seen) noexcept {
-            const auto& in = *static_cast<const shm_broadcast*>(object);
             std::error_code ec;
             do {
                 if (const auto mine = in.state_.try_lock_for(detail::millisecond{}, ec)) {
@@ -403,7 +391,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
             } while (!ec && seen.load(std::memory_order_acquire) != UINT64_MAX);
             return false;
         };
-        return {this, look, &arrivals_, detail::event_source::way::all};
+        return detail::event_source::of(*this, arrivals_, detail::event_source::way::all, look);
     }
 
     mutable words state_{std::uint64_t{0}};

@@ -239,7 +239,7 @@ class shm_latest {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
-        return detail::native_events::of(events(), version(), ec);
+        return detail::native_events::of(events(), ec, version());
     }
 
     /// A descriptor for epoll(7) and the like, readable once there is a version that is newer than
@@ -344,16 +344,19 @@ class shm_latest {
     }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
+        const auto look = [](const shm_latest& it, bool /*thorough*/,
                              std::atomic<std::uint64_t>& seen) noexcept {
-            const std::uint64_t now = static_cast<const shm_latest*>(object)->version();
+            const std::uint64_t now = it.version();
             const bool newer = now > seen.load(std::memory_order_relaxed);
             if (newer) {
                 seen.store(now, std::memory_order_relaxed);
             }
             return newer;
         };
-        return {this, look, &stored_, detail::event_source::way::reader, false};
+        auto made =
+            detail::event_source::of(*this, stored_, detail::event_source::way::reader, look);
+        made.lasts = false;
+        return made;
     }
 
     // The version at the end.

@@ -319,7 +319,7 @@ class shm_message_queue {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,

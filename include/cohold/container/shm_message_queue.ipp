@@ -29,11 +29,10 @@ namespace detail {
 } // namespace detail
 
 COHOLD_INLINE detail::event_source shm_message_queue::events() noexcept {
-    const auto look = [](const void* object, bool thorough,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        return static_cast<detail::message_store*>(const_cast<void*>(object))->is_ready(thorough);
-    };
-    return {&store_, look, &store_.items(), detail::event_source::way::one};
+    using detail::message_store;
+    return detail::event_source::of(
+        store_, store_.items(), detail::event_source::way::one,
+        [](message_store& store, bool thorough) noexcept { return store.is_ready(thorough); });
 }
 
 COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,

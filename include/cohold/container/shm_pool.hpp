@@ -223,7 +223,7 @@ class shm_pool {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(pool_.events(), 0, ec);
+        return detail::native_events::of(pool_.events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,

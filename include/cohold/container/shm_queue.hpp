@@ -431,7 +431,7 @@ class basic_queue {
         if (result == outcome::done) {
             core_.notify_items(1);
         }
-        return is_done(result, errc::full, ec);
+        return done_or_error(result, errc::full, ec);
     }
 
     /// Like push_for; std::errc::timed_out or errc::closed.
@@ -501,7 +501,7 @@ class basic_queue {
     {
         core_.prepare_to_take(ec);
         assigned into{value};
-        return !ec && is_done(taken_at_once(into), errc::empty, ec);
+        return !ec && done_or_error(taken_at_once(into), errc::empty, ec);
     }
 
     /// Like pop_for(T&, …); std::errc::timed_out or errc::closed.
@@ -527,7 +527,7 @@ class basic_queue {
         core_.template prepare_to_emplace<const T&>(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : push_batch(values, why);
-        static_cast<void>(ec || is_done(why, errc::full, ec));
+        static_cast<void>(ec || done_or_error(why, errc::full, ec));
         return count;
     }
 
@@ -546,7 +546,7 @@ class basic_queue {
         core_.prepare_to_take(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : pop_batch(values, why);
-        static_cast<void>(ec || count != 0 || is_done(why, errc::empty, ec));
+        static_cast<void>(ec || count != 0 || done_or_error(why, errc::empty, ec));
         return count;
     }
 
@@ -555,7 +555,7 @@ class basic_queue {
         core_.prepare_to_take(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : pop_some(values, why);
-        static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
+        static_cast<void>(ec || count != 0 || done_or_error(why, std::errc::timed_out, ec));
         return count;
     }
 
@@ -655,7 +655,7 @@ class basic_queue {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -689,11 +689,9 @@ class basic_queue {
 
   private:
     [[nodiscard, gnu::cold]] event_source events() noexcept {
-        const auto look = [](const void* object, bool thorough,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const core*>(object)->is_ready(thorough);
-        };
-        return {&core_, look, &core_.items(), event_source::way::one};
+        return event_source::of(
+            core_, core_.items(), event_source::way::one,
+            [](const core& queue, bool thorough) noexcept { return queue.is_ready(thorough); });
     }
 
     static constexpr void check_element() noexcept {
@@ -776,30 +774,17 @@ class basic_queue {
         return count;
     }
 
-    // For a caller that wants to know; `not_now` is the error if the operation may succeed later.
-    template <class Code>
-    [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
-                                               std::error_code& ec) noexcept {
-        if (result != outcome::done) {
-            ec = result == outcome::closed    ? make_error_code(errc::closed)
-                 : result == outcome::held    ? make_error_code(errc::busy)
-                 : result == outcome::refused ? make_error_code(errc::full)
-                                              : make_error_code(not_now);
-        }
-        return result == outcome::done;
-    }
-
     template <class... Args, class Offer>
     bool put_or_tell(std::error_code& ec, const Offer& offered) {
         core_.template prepare_to_emplace<Args...>(ec);
-        return !ec && is_done(offered(), std::errc::timed_out, ec);
+        return !ec && done_or_error(offered(), std::errc::timed_out, ec);
     }
 
     template <class Take>
     bool take_or_tell(std::error_code& ec, T& value, const Take& taken) {
         core_.prepare_to_take(ec);
         assigned into{value};
-        return !ec && is_done(taken(into), std::errc::timed_out, ec);
+        return !ec && done_or_error(taken(into), std::errc::timed_out, ec);
     }
 
     template <class Code, class Get>
@@ -810,7 +795,7 @@ class basic_queue {
         }
         return received([&](auto& into) __attribute__((always_inline)) {
             const outcome result = get(into);
-            is_done(result, not_now, ec);
+            done_or_error(result, not_now, ec);
             return result;
         });
     }
@@ -914,7 +899,7 @@ class basic_queue {
         }
         return hold<Guard>([&](queue_position& at) {
             const outcome result = find(at);
-            is_done(result, not_now, ec);
+            done_or_error(result, not_now, ec);
             return result;
         });
     }

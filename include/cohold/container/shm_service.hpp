@@ -134,7 +134,7 @@ class shm_service {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(table_.events(), 0, ec);
+        return detail::native_events::of(table_.events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,

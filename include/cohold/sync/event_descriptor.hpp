@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <pthread.h>
@@ -45,6 +46,25 @@ struct event_source {
     // Can `look` be asked again without a change of `seen`? If it then finds nothing, the
     // descriptor is not readable any more.
     bool lasts = true;
+
+    // `there(object)`, which may take `thorough` and `seen` as well, says whether there is
+    // something.
+    template <class Object, class Word, class There>
+    [[nodiscard]] static event_source of(Object& object, Word& word, way how,
+                                         const There& /*there*/) noexcept {
+        const auto look = [](const void* it, bool thorough,
+                             std::atomic<std::uint64_t>& seen) noexcept -> bool {
+            auto& known = *static_cast<Object*>(const_cast<void*>(it));
+            if constexpr (std::is_invocable_v<There, Object&, bool, std::atomic<std::uint64_t>&>) {
+                return There()(known, thorough, seen);
+            } else if constexpr (std::is_invocable_v<There, Object&, bool>) {
+                return There()(known, thorough);
+            } else {
+                return There()(known);
+            }
+        };
+        return {&object, look, &word, how};
+    }
 };
 
 /// A thread of this process that sleeps on the word of an object, like any other that waits for it,
@@ -159,6 +179,10 @@ class event_position {
     [[nodiscard, gnu::cold]] int own(const event_source& source, std::uint64_t position,
                                      std::error_code& ec) noexcept;
 
+    [[nodiscard]] int own(const event_source& source, std::uint64_t position) {
+        return thrown([&](std::error_code& ec) { return own(source, position, ec); });
+    }
+
     void tell(std::uint64_t position) const noexcept {
         if (watch_ != nullptr) [[unlikely]] {
             watch_->seen().store(position, std::memory_order_release);
@@ -263,14 +287,11 @@ namespace detail {
 class native_events {
   public:
     // -1 and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
-    [[nodiscard, gnu::cold]] static int of(const event_source& source, std::uint64_t seen,
-                                           std::error_code& ec) noexcept;
+    [[nodiscard, gnu::cold]] static int of(const event_source& source, std::error_code& ec,
+                                           std::uint64_t seen = 0) noexcept;
 
     [[nodiscard]] static int of(const event_source& source, std::uint64_t seen = 0) {
-        std::error_code ec;
-        const int made = of(source, seen, ec);
-        raise_if(ec);
-        return made;
+        return thrown([&](std::error_code& ec) { return of(source, ec, seen); });
     }
 
     // Before the objects in those bytes end, or their mapping does.
@@ -299,16 +320,24 @@ struct event_access {
 
     [[nodiscard]] static event_descriptor watch(const event_source& source,
                                                 std::uint64_t seen = 0) {
-        std::error_code ec;
+        return thrown([&](std::error_code& ec) { return watch(source, ec, seen); });
+    }
+
+    // For a reader, which tells the watch how far it has come.
+    [[nodiscard, gnu::cold]] static event_descriptor watch(const event_source& source,
+                                                           std::uint64_t seen,
+                                                           event_position& reader,
+                                                           std::error_code& ec) noexcept {
         event_descriptor made = watch(source, ec, seen);
-        raise_if(ec);
+        if (made) {
+            reader.belong_to(*made.watch_);
+        }
         return made;
     }
 
-    static void follow(const event_descriptor& events, event_position& position) noexcept {
-        if (events) {
-            position.belong_to(*events.watch_);
-        }
+    [[nodiscard]] static event_descriptor watch(const event_source& source, std::uint64_t seen,
+                                                event_position& reader) {
+        return thrown([&](std::error_code& ec) { return watch(source, seen, reader, ec); });
     }
 };
 

@@ -170,8 +170,8 @@ COHOLD_INLINE int event_position::own(const event_source& source, std::uint64_t 
     return watch_->descriptor();
 }
 
-COHOLD_INLINE int native_events::of(const event_source& source, std::uint64_t seen,
-                                    std::error_code& ec) noexcept {
+COHOLD_INLINE int native_events::of(const event_source& source, std::error_code& ec,
+                                    std::uint64_t seen) noexcept {
     clear(ec);
     const process_lock held(busy_, stamp_page());
     for (event_watch* each = first_.load(std::memory_order_relaxed); each != nullptr;

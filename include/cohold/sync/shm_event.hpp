@@ -92,7 +92,7 @@ class shm_event {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -116,11 +116,8 @@ class shm_event {
     }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const shm_event*>(object)->is_set();
-        };
-        return {this, look, &set_, detail::event_source::way::signal};
+        return detail::event_source::of(*this, set_, detail::event_source::way::signal,
+                                        [](const shm_event& it) noexcept { return it.is_set(); });
     }
 
     detail::signal_value set_;

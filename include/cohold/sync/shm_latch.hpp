@@ -139,7 +139,7 @@ class shm_latch {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -165,11 +165,8 @@ class shm_latch {
     }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const shm_latch*>(object)->try_wait();
-        };
-        return {this, look, &count_, detail::event_source::way::seen_signal};
+        return detail::event_source::of(*this, count_, detail::event_source::way::seen_signal,
+                                        [](const shm_latch& it) noexcept { return it.try_wait(); });
     }
 
     detail::signal_value count_;

@@ -107,7 +107,7 @@ class shm_semaphore {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -123,11 +123,9 @@ class shm_semaphore {
     static constexpr std::uint32_t most = 0x7fffffff;
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const shm_semaphore*>(object)->available() != 0;
-        };
-        return {this, look, &count_, detail::event_source::way::signal};
+        return detail::event_source::of(
+            *this, count_, detail::event_source::way::signal,
+            [](const shm_semaphore& it) noexcept { return it.available() != 0; });
     }
 
     detail::signal_value count_;

@@ -64,6 +64,19 @@ enum class outcome {
     closed   // never again
 };
 
+// Says in `ec` why something was not done; `not_now` is the error if it may be done later.
+template <class Code>
+[[gnu::always_inline]] inline bool done_or_error(outcome result, Code not_now,
+                                                 std::error_code& ec) noexcept {
+    if (result != outcome::done) {
+        ec = result == outcome::closed    ? make_error_code(errc::closed)
+             : result == outcome::held    ? make_error_code(errc::busy)
+             : result == outcome::refused ? make_error_code(errc::full)
+                                          : make_error_code(not_now);
+    }
+    return result == outcome::done;
+}
+
 // What a sleeper knows of the word. `settled`: every change from now on is made by a thread that
 // sees that there may be a sleeper.
 struct wait_ticket {

@@ -81,12 +81,9 @@ COHOLD_INLINE std::uint64_t call_table::waiting() const noexcept {
 }
 
 COHOLD_INLINE event_source call_table::events() noexcept {
-    const auto look = [](const void* object, bool /*thorough*/,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        const auto& table = *static_cast<const call_table*>(object);
-        return table.waiting() != 0 || table.is_closed();
-    };
-    return {this, look, &calls_, event_source::way::one};
+    return event_source::of(
+        *this, calls_, event_source::way::one,
+        [](const call_table& table) noexcept { return table.waiting() != 0 || table.is_closed(); });
 }
 
 COHOLD_INLINE void call_table::close() noexcept {

@@ -140,9 +140,7 @@ COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
 }
 
 COHOLD_INLINE event_source loan_pool::events() noexcept {
-    const auto look = [](const void* object, bool thorough,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        const auto& pool = *static_cast<const loan_pool*>(object);
+    const auto look = [](const loan_pool& pool, bool thorough) noexcept {
         const segment_header* const header = pool.allocator_.header();
         bool available = pool.available() != 0;
         if (!available && thorough && header != nullptr) {
@@ -152,7 +150,7 @@ COHOLD_INLINE event_source loan_pool::events() noexcept {
         }
         return available;
     };
-    return {this, look, &returned_, event_source::way::all};
+    return event_source::of(*this, returned_, event_source::way::all, look);
 }
 
 COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
