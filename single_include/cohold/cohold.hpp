@@ -9326,6 +9326,7 @@ COHOLD_NAMESPACE_END
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <pthread.h>
@@ -9985,6 +9986,19 @@ enum class outcome {
     closed   // never again
 };
 
+// Says in `ec` why something was not done; `not_now` is the error if it may be done later.
+template <class Code>
+[[gnu::always_inline]] inline bool done_or_error(outcome result, Code not_now,
+                                                 std::error_code& ec) noexcept {
+    if (result != outcome::done) {
+        ec = result == outcome::closed    ? make_error_code(errc::closed)
+             : result == outcome::held    ? make_error_code(errc::busy)
+             : result == outcome::refused ? make_error_code(errc::full)
+                                          : make_error_code(not_now);
+    }
+    return result == outcome::done;
+}
+
 // What a sleeper knows of the word. `settled`: every change from now on is made by a thread that
 // sees that there may be a sleeper.
 struct wait_ticket {
@@ -10446,6 +10460,25 @@ struct event_source {
     // Can `look` be asked again without a change of `seen`? If it then finds nothing, the
     // descriptor is not readable any more.
     bool lasts = true;
+
+    // `there(object)`, which may take `thorough` and `seen` as well, says whether there is
+    // something.
+    template <class Object, class Word, class There>
+    [[nodiscard]] static event_source of(Object& object, Word& word, way how,
+                                         const There& /*there*/) noexcept {
+        const auto look = [](const void* it, bool thorough,
+                             std::atomic<std::uint64_t>& seen) noexcept -> bool {
+            auto& known = *static_cast<Object*>(const_cast<void*>(it));
+            if constexpr (std::is_invocable_v<There, Object&, bool, std::atomic<std::uint64_t>&>) {
+                return There()(known, thorough, seen);
+            } else if constexpr (std::is_invocable_v<There, Object&, bool>) {
+                return There()(known, thorough);
+            } else {
+                return There()(known);
+            }
+        };
+        return {&object, look, &word, how};
+    }
 };
 
 /// A thread of this process that sleeps on the word of an object, like any other that waits for it,
@@ -10560,6 +10593,10 @@ class event_position {
     [[nodiscard, gnu::cold]] int own(const event_source& source, std::uint64_t position,
                                      std::error_code& ec) noexcept;
 
+    [[nodiscard]] int own(const event_source& source, std::uint64_t position) {
+        return thrown([&](std::error_code& ec) { return own(source, position, ec); });
+    }
+
     void tell(std::uint64_t position) const noexcept {
         if (watch_ != nullptr) [[unlikely]] {
             watch_->seen().store(position, std::memory_order_release);
@@ -10664,14 +10701,11 @@ namespace detail {
 class native_events {
   public:
     // -1 and `ec`: the errors of eventfd(2) and pthread_create(3), ENOMEM.
-    [[nodiscard, gnu::cold]] static int of(const event_source& source, std::uint64_t seen,
-                                           std::error_code& ec) noexcept;
+    [[nodiscard, gnu::cold]] static int of(const event_source& source, std::error_code& ec,
+                                           std::uint64_t seen = 0) noexcept;
 
     [[nodiscard]] static int of(const event_source& source, std::uint64_t seen = 0) {
-        std::error_code ec;
-        const int made = of(source, seen, ec);
-        raise_if(ec);
-        return made;
+        return thrown([&](std::error_code& ec) { return of(source, ec, seen); });
     }
 
     // Before the objects in those bytes end, or their mapping does.
@@ -10700,16 +10734,24 @@ struct event_access {
 
     [[nodiscard]] static event_descriptor watch(const event_source& source,
                                                 std::uint64_t seen = 0) {
-        std::error_code ec;
+        return thrown([&](std::error_code& ec) { return watch(source, ec, seen); });
+    }
+
+    // For a reader, which tells the watch how far it has come.
+    [[nodiscard, gnu::cold]] static event_descriptor watch(const event_source& source,
+                                                           std::uint64_t seen,
+                                                           event_position& reader,
+                                                           std::error_code& ec) noexcept {
         event_descriptor made = watch(source, ec, seen);
-        raise_if(ec);
+        if (made) {
+            reader.belong_to(*made.watch_);
+        }
         return made;
     }
 
-    static void follow(const event_descriptor& events, event_position& position) noexcept {
-        if (events) {
-            position.belong_to(*events.watch_);
-        }
+    [[nodiscard]] static event_descriptor watch(const event_source& source, std::uint64_t seen,
+                                                event_position& reader) {
+        return thrown([&](std::error_code& ec) { return watch(source, seen, reader, ec); });
     }
 };
 
@@ -11917,8 +11959,8 @@ COHOLD_INLINE int event_position::own(const event_source& source, std::uint64_t 
     return watch_->descriptor();
 }
 
-COHOLD_INLINE int native_events::of(const event_source& source, std::uint64_t seen,
-                                    std::error_code& ec) noexcept {
+COHOLD_INLINE int native_events::of(const event_source& source, std::error_code& ec,
+                                    std::uint64_t seen) noexcept {
     clear(ec);
     const process_lock held(busy_, stamp_page());
     for (event_watch* each = first_.load(std::memory_order_relaxed); each != nullptr;
@@ -21430,7 +21472,7 @@ class shm_event {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -21454,11 +21496,8 @@ class shm_event {
     }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const shm_event*>(object)->is_set();
-        };
-        return {this, look, &set_, detail::event_source::way::signal};
+        return detail::event_source::of(*this, set_, detail::event_source::way::signal,
+                                        [](const shm_event& it) noexcept { return it.is_set(); });
     }
 
     detail::signal_value set_;
@@ -22247,7 +22286,7 @@ class shm_latch {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -22273,11 +22312,8 @@ class shm_latch {
     }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const shm_latch*>(object)->try_wait();
-        };
-        return {this, look, &count_, detail::event_source::way::seen_signal};
+        return detail::event_source::of(*this, count_, detail::event_source::way::seen_signal,
+                                        [](const shm_latch& it) noexcept { return it.try_wait(); });
     }
 
     detail::signal_value count_;
@@ -22399,7 +22435,7 @@ class shm_semaphore {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -22415,11 +22451,9 @@ class shm_semaphore {
     static constexpr std::uint32_t most = 0x7fffffff;
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const shm_semaphore*>(object)->available() != 0;
-        };
-        return {this, look, &count_, detail::event_source::way::signal};
+        return detail::event_source::of(
+            *this, count_, detail::event_source::way::signal,
+            [](const shm_semaphore& it) noexcept { return it.available() != 0; });
     }
 
     detail::signal_value count_;
@@ -26486,12 +26520,7 @@ class shm_broadcast {
         /// a copy has none, and a forked child makes its own. See event_descriptor, which watch()
         /// returns, for when it is readable. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2);
         /// EAGAIN, from pthread_create(3). System calls: these, the first time.
-        [[nodiscard]] int native_event() {
-            std::error_code ec;
-            const int made = native_event(ec);
-            detail::raise_if(ec);
-            return made;
-        }
+        [[nodiscard]] int native_event() { return events_.own(in_->events(), position_); }
 
         /// @copydoc native_event
         [[nodiscard]] int native_event(std::error_code& ec) noexcept {
@@ -26501,20 +26530,20 @@ class shm_broadcast {
         /// A descriptor like that of native_event(), instead of the one that was made before; the
         /// result owns it. It belongs to this subscription until that is destroyed, assigned to, or
         /// asked for another one; from then on it tells of nothing but the end. A move takes it
-        /// along, a copy has none. *Errors*: EMFILE, ENFILE,
-        /// ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
+        /// along, a copy has none. *Errors*: EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from
+        /// pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
-            return followed(detail::event_access::watch(in_->events(), position_));
+            return detail::event_access::watch(in_->events(), position_, events_);
         }
 
         /// @copydoc watch
         [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
-            return followed(detail::event_access::watch(in_->events(), ec, position_));
+            return detail::event_access::watch(in_->events(), position_, events_, ec);
         }
 
         /// How many messages have been overwritten before this reader could get them, since the
-        /// last call. What it has got, and what it has missed, is everything that was published
-        /// since it began, up to where it is.
+        /// last call. The messages that it has got and those that it has missed are all that were
+        /// published since it began, up to where it is.
         [[nodiscard]] std::uint64_t missed() noexcept { return std::exchange(missed_, 0); }
 
       private:
@@ -26522,11 +26551,6 @@ class shm_broadcast {
 
         subscription(const shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), slots_(in.slot_at(0)), mask_(in.mask()), position_(position) {}
-
-        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
-            detail::event_access::follow(events, events_);
-            return events;
-        }
 
         static detail::deadline for_ever() noexcept { return detail::deadline::never(); }
 
@@ -26640,11 +26664,10 @@ class shm_broadcast {
 
         template <class Code, class Get>
         static std::optional<T> received(Code not_now, std::error_code& ec, const Get& get) {
+            detail::clear(ec);
             return received([&](void* into) {
                 const detail::outcome result = get(into);
-                ec = result == detail::outcome::done     ? std::error_code()
-                     : result == detail::outcome::closed ? make_error_code(errc::closed)
-                                                         : make_error_code(not_now);
+                detail::done_or_error(result, not_now, ec);
                 return result;
             });
         }
@@ -26736,12 +26759,12 @@ class shm_broadcast {
 
     // For a subscription: `seen` is where it is.
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
-                             std::atomic<std::uint64_t>& seen) noexcept {
-            const auto& in = *static_cast<const shm_broadcast*>(object);
-            return in.published() > seen.load(std::memory_order_acquire) || in.is_closed();
-        };
-        return {this, look, &arrivals_, detail::event_source::way::reader};
+        return detail::event_source::of(
+            *this, arrivals_, detail::event_source::way::reader,
+            [](const shm_broadcast& in, bool /*thorough*/,
+               std::atomic<std::uint64_t>& seen) noexcept {
+                return in.published() > seen.load(std::memory_order_acquire) || in.is_closed();
+            });
     }
 
     // The functions below are called by the holder of the writers' lock.
@@ -27100,9 +27123,7 @@ COHOLD_INLINE bool loan_pool::lend(shared_words& into, deadline until,
 }
 
 COHOLD_INLINE event_source loan_pool::events() noexcept {
-    const auto look = [](const void* object, bool thorough,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        const auto& pool = *static_cast<const loan_pool*>(object);
+    const auto look = [](const loan_pool& pool, bool thorough) noexcept {
         const segment_header* const header = pool.allocator_.header();
         bool available = pool.available() != 0;
         if (!available && thorough && header != nullptr) {
@@ -27112,7 +27133,7 @@ COHOLD_INLINE event_source loan_pool::events() noexcept {
         }
         return available;
     };
-    return {this, look, &returned_, event_source::way::all};
+    return event_source::of(*this, returned_, event_source::way::all, look);
 }
 
 COHOLD_INLINE loan_pool* loan_pool::waited_for(const shared_words& loan) noexcept {
@@ -27338,7 +27359,7 @@ class shm_pool {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(pool_.events(), 0, ec);
+        return detail::native_events::of(pool_.events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -29169,12 +29190,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         /// subscription, and once the broadcast is closed: as that of any shm_broadcast. *Errors*:
         /// EMFILE, ENFILE, ENOMEM, from eventfd(2); EAGAIN, from pthread_create(3). System calls:
         /// these, the first time.
-        [[nodiscard]] int native_event() {
-            std::error_code ec;
-            const int made = native_event(ec);
-            detail::raise_if(ec);
-            return made;
-        }
+        [[nodiscard]] int native_event() { return events_.own(in_->events(), position_); }
 
         /// @copydoc native_event
         [[nodiscard]] int native_event(std::error_code& ec) noexcept {
@@ -29185,12 +29201,12 @@ class shm_broadcast<shm_loan<T>, Waiting> {
         /// result owns it: as that of any shm_broadcast. *Errors*: EMFILE, ENFILE, ENOMEM, from
         /// eventfd(2); EAGAIN, from pthread_create(3). System calls: these.
         [[nodiscard]] event_descriptor watch() {
-            return followed(detail::event_access::watch(in_->events(), position_));
+            return detail::event_access::watch(in_->events(), position_, events_);
         }
 
         /// @copydoc watch
         [[nodiscard]] event_descriptor watch(std::error_code& ec) noexcept {
-            return followed(detail::event_access::watch(in_->events(), ec, position_));
+            return detail::event_access::watch(in_->events(), position_, events_, ec);
         }
 
         /// How many loans this reader could not get any more, since the last call.
@@ -29201,11 +29217,6 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
         subscription(shm_broadcast& in, std::uint64_t position) noexcept
             : in_(&in), position_(position) {}
-
-        [[gnu::cold]] event_descriptor followed(event_descriptor events) noexcept {
-            detail::event_access::follow(events, events_);
-            return events;
-        }
 
         detail::outcome take_at_once(loan& into) {
             const auto mine = in_->state_.lock();
@@ -29256,11 +29267,10 @@ class shm_broadcast<shm_loan<T>, Waiting> {
 
         template <class Code, class Get>
         static std::optional<loan> received(Code not_now, std::error_code& ec, const Get& get) {
+            detail::clear(ec);
             return received([&](loan& into) {
                 const detail::outcome result = get(into);
-                ec = result == detail::outcome::done     ? std::error_code()
-                     : result == detail::outcome::closed ? make_error_code(errc::closed)
-                                                         : make_error_code(not_now);
+                detail::done_or_error(result, not_now, ec);
                 return result;
             });
         }
@@ -29333,9 +29343,8 @@ class shm_broadcast<shm_loan<T>, Waiting> {
     // For a subscription: `seen` is where it is. The thread that ends the descriptor may hold the
     // lock, in a section: so nobody waits for the lock after that.
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
+        const auto look = [](const shm_broadcast& in, bool /*thorough*/,
                              std::atomic<std::uint64_t>& seen) noexcept {
-            const auto& in = *static_cast<const shm_broadcast*>(object);
             std::error_code ec;
             do {
                 if (const auto mine = in.state_.try_lock_for(detail::millisecond{}, ec)) {
@@ -29345,7 +29354,7 @@ class shm_broadcast<shm_loan<T>, Waiting> {
             } while (!ec && seen.load(std::memory_order_acquire) != UINT64_MAX);
             return false;
         };
-        return {this, look, &arrivals_, detail::event_source::way::all};
+        return detail::event_source::of(*this, arrivals_, detail::event_source::way::all, look);
     }
 
     mutable words state_{std::uint64_t{0}};
@@ -31370,7 +31379,7 @@ class hash_table {
             [[unlikely]] {
             return false;
         }
-        way.block = reinterpret_cast<hash_block*>(base + offset_of(way.entry));
+        way.block = reinterpret_cast<hash_block*>(base + place);
         return true;
     }
 
@@ -34295,7 +34304,7 @@ class shm_latest {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) const noexcept {
-        return detail::native_events::of(events(), version(), ec);
+        return detail::native_events::of(events(), ec, version());
     }
 
     /// A descriptor for epoll(7) and the like, readable once there is a version that is newer than
@@ -34400,16 +34409,19 @@ class shm_latest {
     }
 
     [[nodiscard, gnu::cold]] detail::event_source events() const noexcept {
-        const auto look = [](const void* object, bool /*thorough*/,
+        const auto look = [](const shm_latest& it, bool /*thorough*/,
                              std::atomic<std::uint64_t>& seen) noexcept {
-            const std::uint64_t now = static_cast<const shm_latest*>(object)->version();
+            const std::uint64_t now = it.version();
             const bool newer = now > seen.load(std::memory_order_relaxed);
             if (newer) {
                 seen.store(now, std::memory_order_relaxed);
             }
             return newer;
         };
-        return {this, look, &stored_, detail::event_source::way::reader, false};
+        auto made =
+            detail::event_source::of(*this, stored_, detail::event_source::way::reader, look);
+        made.lasts = false;
+        return made;
     }
 
     // The version at the end.
@@ -38638,7 +38650,7 @@ class shm_message_queue {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -39015,11 +39027,10 @@ namespace detail {
 } // namespace detail
 
 COHOLD_INLINE detail::event_source shm_message_queue::events() noexcept {
-    const auto look = [](const void* object, bool thorough,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        return static_cast<detail::message_store*>(const_cast<void*>(object))->is_ready(thorough);
-    };
-    return {&store_, look, &store_.items(), detail::event_source::way::one};
+    using detail::message_store;
+    return detail::event_source::of(
+        store_, store_.items(), detail::event_source::way::one,
+        [](message_store& store, bool thorough) noexcept { return store.is_ready(thorough); });
 }
 
 COHOLD_INLINE detail::outcome shm_message_queue::offer(message_bytes bytes, unsigned priority,
@@ -42612,7 +42623,7 @@ class basic_queue {
         if (result == outcome::done) {
             core_.notify_items(1);
         }
-        return is_done(result, errc::full, ec);
+        return done_or_error(result, errc::full, ec);
     }
 
     /// Like push_for; std::errc::timed_out or errc::closed.
@@ -42682,7 +42693,7 @@ class basic_queue {
     {
         core_.prepare_to_take(ec);
         assigned into{value};
-        return !ec && is_done(taken_at_once(into), errc::empty, ec);
+        return !ec && done_or_error(taken_at_once(into), errc::empty, ec);
     }
 
     /// Like pop_for(T&, …); std::errc::timed_out or errc::closed.
@@ -42708,7 +42719,7 @@ class basic_queue {
         core_.template prepare_to_emplace<const T&>(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : push_batch(values, why);
-        static_cast<void>(ec || is_done(why, errc::full, ec));
+        static_cast<void>(ec || done_or_error(why, errc::full, ec));
         return count;
     }
 
@@ -42727,7 +42738,7 @@ class basic_queue {
         core_.prepare_to_take(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : pop_batch(values, why);
-        static_cast<void>(ec || count != 0 || is_done(why, errc::empty, ec));
+        static_cast<void>(ec || count != 0 || done_or_error(why, errc::empty, ec));
         return count;
     }
 
@@ -42736,7 +42747,7 @@ class basic_queue {
         core_.prepare_to_take(ec);
         outcome why = outcome::done;
         const std::size_t count = ec ? 0 : pop_some(values, why);
-        static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
+        static_cast<void>(ec || count != 0 || done_or_error(why, std::errc::timed_out, ec));
         return count;
     }
 
@@ -42836,7 +42847,7 @@ class basic_queue {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(events(), 0, ec);
+        return detail::native_events::of(events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,
@@ -42870,11 +42881,9 @@ class basic_queue {
 
   private:
     [[nodiscard, gnu::cold]] event_source events() noexcept {
-        const auto look = [](const void* object, bool thorough,
-                             std::atomic<std::uint64_t>& /*seen*/) noexcept {
-            return static_cast<const core*>(object)->is_ready(thorough);
-        };
-        return {&core_, look, &core_.items(), event_source::way::one};
+        return event_source::of(
+            core_, core_.items(), event_source::way::one,
+            [](const core& queue, bool thorough) noexcept { return queue.is_ready(thorough); });
     }
 
     static constexpr void check_element() noexcept {
@@ -42957,30 +42966,17 @@ class basic_queue {
         return count;
     }
 
-    // For a caller that wants to know; `not_now` is the error if the operation may succeed later.
-    template <class Code>
-    [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
-                                               std::error_code& ec) noexcept {
-        if (result != outcome::done) {
-            ec = result == outcome::closed    ? make_error_code(errc::closed)
-                 : result == outcome::held    ? make_error_code(errc::busy)
-                 : result == outcome::refused ? make_error_code(errc::full)
-                                              : make_error_code(not_now);
-        }
-        return result == outcome::done;
-    }
-
     template <class... Args, class Offer>
     bool put_or_tell(std::error_code& ec, const Offer& offered) {
         core_.template prepare_to_emplace<Args...>(ec);
-        return !ec && is_done(offered(), std::errc::timed_out, ec);
+        return !ec && done_or_error(offered(), std::errc::timed_out, ec);
     }
 
     template <class Take>
     bool take_or_tell(std::error_code& ec, T& value, const Take& taken) {
         core_.prepare_to_take(ec);
         assigned into{value};
-        return !ec && is_done(taken(into), std::errc::timed_out, ec);
+        return !ec && done_or_error(taken(into), std::errc::timed_out, ec);
     }
 
     template <class Code, class Get>
@@ -42991,7 +42987,7 @@ class basic_queue {
         }
         return received([&](auto& into) __attribute__((always_inline)) {
             const outcome result = get(into);
-            is_done(result, not_now, ec);
+            done_or_error(result, not_now, ec);
             return result;
         });
     }
@@ -43095,7 +43091,7 @@ class basic_queue {
         }
         return hold<Guard>([&](queue_position& at) {
             const outcome result = find(at);
-            is_done(result, not_now, ec);
+            done_or_error(result, not_now, ec);
             return result;
         });
     }
@@ -43498,12 +43494,9 @@ COHOLD_INLINE std::uint64_t call_table::waiting() const noexcept {
 }
 
 COHOLD_INLINE event_source call_table::events() noexcept {
-    const auto look = [](const void* object, bool /*thorough*/,
-                         std::atomic<std::uint64_t>& /*seen*/) noexcept {
-        const auto& table = *static_cast<const call_table*>(object);
-        return table.waiting() != 0 || table.is_closed();
-    };
-    return {this, look, &calls_, event_source::way::one};
+    return event_source::of(
+        *this, calls_, event_source::way::one,
+        [](const call_table& table) noexcept { return table.waiting() != 0 || table.is_closed(); });
 }
 
 COHOLD_INLINE void call_table::close() noexcept {
@@ -43870,7 +43863,7 @@ class shm_service {
 
     /// @copydoc native_event
     [[nodiscard]] int native_event(std::error_code& ec) noexcept {
-        return detail::native_events::of(table_.events(), 0, ec);
+        return detail::native_events::of(table_.events(), ec);
     }
 
     /// Another descriptor like that of native_event(), which the result owns. *Errors*: EMFILE,

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "crash/crowded.hpp"
 #include "crash/explore.hpp"
 #include "crash/operations.hpp"
 
@@ -258,6 +259,66 @@ void declare_growth(registry& all) {
     }).also(growing);
 }
 
+// A reader's result, which is seen if it is wrong. The element moves to a block in memory by which
+// the segment has just grown.
+struct reading {
+    cohold::shm_hash_map<int, int> it{cohold::detail::hash_seed{7}};
+    int found = 0;
+
+    std::string tell() {
+        std::vector<std::string> lines;
+        it.cvisit_all([&](const auto& each) { lines.push_back(std::to_string(each.first)); });
+        return in_order(lines) + "found " + std::to_string(found);
+    }
+};
+
+// Leaves no room, so that the next block makes the segment grow.
+void fill_up(const segment& where) {
+    const cohold::detail::segment_header& header = crash::header_of(where);
+    auto& mapping = const_cast<cohold::detail::local_mapping&>(cohold::detail::local_of(header));
+    const std::uint64_t reserve = std::exchange(mapping.reserve, header.size.load());
+    crash::crowd(where, crash::room::none);
+    mapping.reserve = reserve;
+}
+
+void declare_reading(registry& all) {
+    const auto grown = [](reading& r) { r.it.reserve(13); };
+    const auto growing = [](reading& r, const segment& where) {
+        innards<decltype(r.it)>::grow_directory(r.it, where);
+    };
+    for (const int key : {0, 1}) { // one moves, the other stays
+        const auto act = [key](reading& r) {
+            r.found = r.it.get(key).value_or(-1);
+            return true;
+        };
+        all.add<reading>(
+               "shm_hash_map::get", "key " + std::to_string(key) + ", full, the segment grows",
+               [](const segment& where) {
+                   reading& made = where.construct<reading>(crash::subject);
+                   for (int i = 0; i < 16; ++i) {
+                       made.it.try_emplace(i, i + 1);
+                   }
+                   // So the split changes an entry of the directory that the reader looks at.
+                   innards<decltype(made.it)>::grow_directory(made.it, where);
+               },
+               act)
+            .meanwhile([](reading& r) { return r.it.try_emplace(30, 31); })
+            .prepare([](reading& /*r*/, const segment& where) { fill_up(where); })
+            .closely()
+            .heals()
+            .also(grown)
+            .also(growing)
+            .together([=](reading& r) {
+                grown(r);
+                act(r);
+            })
+            .together([=](reading& r, const segment& where) {
+                growing(r, where);
+                act(r);
+            });
+    }
+}
+
 struct set_of_ints {
     cohold::shm_hash_set<int> it{cohold::detail::hash_seed{7}};
 
@@ -320,5 +381,6 @@ void crash::declare(registry& all) {
     declare_for<owning, cohold::shm_hash<int>>(all);
     declare_for<int, all_alike>(all);
     declare_growth(all);
+    declare_reading(all);
     declare_set(all);
 }

@@ -276,6 +276,11 @@ BUGS = [
      "count += first_bits(part.hash(table_.seed()), depth) == prefix ? 1u : 0u;\n",
      "count += 1u;\n",
      "hash_map", "try_emplace, ints, full"),
+    ("a_block_in_new_memory_is_taken_for_damaged",
+     "        if (!has_place<alignof(hash_block)>(place, shape.block_bytes(), size) &&\n"
+     "            !has_place<alignof(hash_block)>(place, shape.block_bytes(), bounded_size(header)))\n",
+     "        if (!has_place<alignof(hash_block)>(place, shape.block_bytes(), size))\n",
+     "hash_map", "key 0, full, the segment grows"),
     ("pages_are_given_back_before_the_block_says_so",
      "            write_holes(place, now);\n"
      "            commit();\n"

@@ -355,7 +355,7 @@ class hash_table {
             [[unlikely]] {
             return false;
         }
-        way.block = reinterpret_cast<hash_block*>(base + offset_of(way.entry));
+        way.block = reinterpret_cast<hash_block*>(base + place);
         return true;
     }
 
